@@ -1,0 +1,103 @@
+# What people do with a checkout. `make` alone lists it.
+#
+# PREFIX, SYSCONFDIR and DESTDIR are as usual; ARGS goes to the demo and to the tests.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+BINDIR     ?= $(PREFIX)/bin
+DATADIR    ?= $(PREFIX)/share
+DOCDIR     ?= $(DATADIR)/doc/ecar-sms
+# Directory below which systemd looks for system, sysusers.d and tmpfiles.d.
+LIBDIR     ?= $(PREFIX)/lib
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PROGRAM    := $(TARGET_DIR)/release/ecar-sms
+INSTALL    ?= install
+# Commands that change the running system: not for a package (DESTDIR), and not for an ordinary user.
+LIVE       := $(if $(DESTDIR),,$(filter 0,$(shell id -u)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench check build install uninstall clean need
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+# Built without optimisation: up in a fraction of the time, and fast enough for one garage.
+demo: ARGS ?= --once
+demo: need ## show a garage day on throwaway servers; ends with a summary (ARGS= keeps it open)
+	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo run --locked -- demo $(ARGS)
+
+test: need ## format, lints and all tests, as CI runs them
+	scripts/need-rust fmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked $(ARGS)
+
+bench: need ## measure throughput and latency
+	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked
+
+check: ## lints, documentation, licences, systemd files; skips what is not installed
+	scripts/need-rust fmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check; else echo "skipped: cargo deny"; fi
+	@if command -v systemd-analyze >/dev/null; then scripts/check-unit; else echo "skipped: systemd-analyze"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; else echo "skipped: shellcheck"; fi
+
+build: ## build the program, optimised
+	scripts/need-cc
+	cargo build --locked --release
+
+# Under sudo there is often no cargo: then what `make build` left is installed.
+install: $(if $(shell command -v cargo),build) ## install program, unit, sample configuration, manual, completions
+	@test -x $(PROGRAM) || { echo "$(PROGRAM) is missing; run make build first" >&2; exit 1; }
+	$(INSTALL) -D -m 0755 $(PROGRAM) $(DESTDIR)$(BINDIR)/ecar-sms
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/ecar-sms.conf
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/ecar-sms.conf
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.service $(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service
+	sed -i -e 's|/usr/local/bin|$(BINDIR)|' -e 's|/usr/local/share/doc/ecar-sms|$(DOCDIR)|' \
+		$(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service
+	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/ecar-sms
+	$(INSTALL) -m 0644 systemd/config.toml $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml.example
+	test -e $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml || \
+		$(INSTALL) -m 0640 systemd/config.toml $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) docs/CONFIGURATION.md
+	$(INSTALL) -d $(DESTDIR)$(DATADIR)/man/man1 $(DESTDIR)$(DATADIR)/bash-completion/completions \
+		$(DESTDIR)$(DATADIR)/zsh/site-functions $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
+	$(PROGRAM) man >$(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1
+	$(PROGRAM) completions bash >$(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms
+	$(PROGRAM) completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms
+	$(PROGRAM) completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/ecar-sms.fish
+ifneq ($(LIVE),)
+	@command -v systemd-sysusers >/dev/null || { echo "no systemd here: create the user ecar-sms yourself"; exit 0; }; \
+		systemd-sysusers $(LIBDIR)/sysusers.d/ecar-sms.conf && \
+		systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/ecar-sms.conf && \
+		{ test ! -d /run/systemd/system || systemctl daemon-reload; }
+	@echo "Installed. Next: write $(SYSCONFDIR)/ecar-sms/config.toml, run 'ecar-sms install' and 'ecar-sms doctor',"
+	@echo "then 'systemctl enable --now ecar-sms'."
+endif
+
+# The program knows how to leave the database, so that comes first.
+uninstall: ## remove what install put there; configuration and database stay
+	@echo "Triggers and tables in the database stay. 'ecar-sms uninstall' takes them out, and must be run before this."
+ifneq ($(LIVE),)
+	test ! -d /run/systemd/system || systemctl disable --now ecar-sms.service
+endif
+	rm -f $(DESTDIR)$(BINDIR)/ecar-sms $(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service \
+		$(DESTDIR)$(LIBDIR)/sysusers.d/ecar-sms.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/ecar-sms.conf \
+		$(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml.example $(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1 \
+		$(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms \
+		$(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/ecar-sms.fish
+	rm -rf $(DESTDIR)$(DOCDIR)
+ifneq ($(LIVE),)
+	test ! -d /run/systemd/system || systemctl daemon-reload
+endif
+
+clean: ## remove what was built
+	cargo clean
+
+need:
+	@scripts/need-rust
+	@scripts/need-cc
+	@scripts/need-postgres >/dev/null

@@ -1,0 +1,64 @@
+-- What the garage's application does, turned into outbox rows. Run again at every `ecar-sms install`.
+--
+-- The application must never notice: a trigger never raises, whatever state our tables or its own columns are in; it waits
+-- for a lock of ours 300 ms at most, once a statement; it names no column outside a function body, so that ALTER TABLE and
+-- migrations of the application are never refused; and it needs no right of the application's role on our tables.
+
+-- Adds one row. A lock_timeout of its own, because the application's may be 0 (for ever).
+CREATE OR REPLACE FUNCTION sms_garage_enqueue(kind text, source_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
+BEGIN
+  IF current_setting('ecar_sms.gave_up', true) = statement_timestamp()::text THEN
+    RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'the outbox is locked (not tried again in this statement)';
+  END IF;
+  INSERT INTO sms_outbox (kind, source_id, requested_by) VALUES (kind, source_id, NULL);
+END $$;
+
+-- A service that becomes completed, by INSERT or by a change of its status. A save that leaves the status alone is none.
+CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF NEW.status = 'completed' THEN
+    IF TG_OP = 'INSERT' THEN
+      PERFORM sms_garage_enqueue('service_completed', NEW.id);
+    ELSIF OLD.status IS DISTINCT FROM NEW.status THEN
+      PERFORM sms_garage_enqueue('service_completed', NEW.id);
+    END IF;
+  END IF;
+  RETURN NULL;
+EXCEPTION
+  WHEN lock_not_available THEN
+    PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
+    RAISE WARNING 'ecar-sms: no message was queued for service %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RETURN NULL;
+  WHEN OTHERS THEN
+    RAISE WARNING 'ecar-sms: no message was queued for service %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RETURN NULL;
+END $$;
+
+-- A new invoice. Its items may follow, so the amount is read when the message is claimed.
+CREATE OR REPLACE FUNCTION sms_garage_invoice() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  PERFORM sms_garage_enqueue('invoice_created', NEW.id);
+  RETURN NULL;
+EXCEPTION
+  WHEN lock_not_available THEN
+    PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
+    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RETURN NULL;
+  WHEN OTHERS THEN
+    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RETURN NULL;
+END $$;
+
+-- Created only when missing: a second install takes no lock on the application's tables.
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'core_service'::regclass AND tgname = 'sms_garage_service') THEN
+    CREATE TRIGGER sms_garage_service AFTER INSERT OR UPDATE ON core_service FOR EACH ROW EXECUTE FUNCTION sms_garage_service();
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'core_invoice'::regclass AND tgname = 'sms_garage_invoice') THEN
+    CREATE TRIGGER sms_garage_invoice AFTER INSERT ON core_invoice FOR EACH ROW EXECUTE FUNCTION sms_garage_invoice();
+  END IF;
+END $$;

@@ -1,0 +1,35 @@
+-- outbox/claim(floor bigint, slots bigint, owner int, token bigint, lease_ms bigint)
+-- One statement, one round trip: picks, leases, and returns all that is needed to send but the garage's facts. It commits
+-- before anything is sent: the write-ahead intent. Fresh rows first, then scheduled and retrying ones, then bulk. The head
+-- columns stand in every row, and alone in one row when nothing was claimed.
+WITH fresh AS MATERIALIZED (
+  SELECT id FROM sms_outbox WHERE id > $1 AND next_at IS NULL AND state = 'queued'
+  ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+  SELECT id FROM sms_outbox WHERE lane = 0 AND next_at <= now() AND state = 'queued'
+  ORDER BY next_at LIMIT $2 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
+), bulk AS MATERIALIZED (
+  SELECT id FROM sms_outbox WHERE lane = 1 AND next_at <= now() AND state = 'queued'
+  ORDER BY next_at LIMIT $2 - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM due) FOR UPDATE SKIP LOCKED
+), claimed AS (
+  UPDATE sms_outbox o
+  SET state = 'sending', attempt = o.attempt + 1, lease_owner = $3, lease_token = $4, claimed_at = clock_timestamp(),
+      lease_until = clock_timestamp() + $5 * interval '1 millisecond'
+  WHERE o.id = ANY (ARRAY(SELECT id FROM fresh UNION ALL SELECT id FROM due UNION ALL SELECT id FROM bulk))
+  RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
+            o.observed, o.lane, o.next_at IS NULL AS fresh,
+            extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
+)
+SELECT head.*, claimed.*
+FROM (
+  SELECT (SELECT last_value FROM sms_outbox_id_seq) AS last_id,
+         pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS snapshot_xmin,
+         pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS snapshot_xmax,
+         (SELECT last_value FROM sms_wake) = 1 AS wanted,
+         (SELECT sum(version)::bigint FROM sms_setting) AS settings_version,
+         extract(epoch FROM least((SELECT min(next_at) FROM sms_outbox WHERE lane = 0 AND next_at > now()),
+                                  (SELECT min(next_at) FROM sms_outbox WHERE lane = 1 AND next_at > now())) - now())::float8 AS next_due_s,
+         now() AS database_now
+) head
+LEFT JOIN claimed ON true
+ORDER BY claimed.lane, claimed.id

@@ -1,0 +1,26 @@
+-- outbox/postpone(ids bigint[], tokens bigint[], states text[], waits_ms bigint[], uncounts int[], failed int[], reasons text[], details text[], observed text[], recipients text[], bodies text[], encodings text[], segments int[], providers text[], outcomes text[])
+-- Puts claimed messages back: to be retried, deferred, held, or in doubt. An attempt is recorded where a request was made
+-- (outcome not null); where none was, the claim is not counted as an attempt. A negative wait means: no time, until somebody acts.
+WITH result AS (
+  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    AS r (id, token, state, wait_ms, uncount, failed, reason, detail, observed, recipient, body, encoding, segments, provider, outcome)
+), back AS (
+  UPDATE sms_outbox o
+  SET state = r.state, next_at = CASE WHEN r.wait_ms >= 0 THEN clock_timestamp() + r.wait_ms * interval '1 millisecond' END,
+      attempt = o.attempt - r.uncount, failures = o.failures + r.failed, reason = r.reason, detail = r.detail,
+      observed = coalesce(r.observed, o.observed), lease_until = NULL
+  FROM result r
+  WHERE o.id = r.id AND o.lease_token = r.token AND o.state = 'sending'
+  RETURNING o.id, o.attempt, o.claimed_at, o.lease_owner, r.state, r.reason, r.detail, r.recipient, r.body, r.encoding, r.segments, r.provider, r.outcome
+), attempts AS (
+  INSERT INTO sms_attempt (message_id, attempt, started_at, provider, outcome, detail, recipient, body, encoding, segments, lease_owner)
+  SELECT id, attempt, claimed_at, provider, outcome, detail, recipient, body, encoding, segments, lease_owner
+  FROM back WHERE outcome IS NOT NULL
+  ON CONFLICT DO NOTHING
+), events AS (
+  INSERT INTO sms_event (message_id, what, reason, detail)
+  SELECT b.id, CASE b.state WHEN 'queued' THEN 'deferred' ELSE b.state END, b.reason, b.detail FROM back b
+  -- Said once, not at every look: this statement still sees the row as it was.
+  WHERE b.outcome IS NULL AND NOT EXISTS (SELECT FROM sms_outbox o WHERE o.id = b.id AND o.reason IS NOT DISTINCT FROM b.reason)
+)
+SELECT id FROM back

@@ -1,0 +1,2 @@
+-- staff/resend(id bigint, by text)
+SELECT sms_resend($1, $2) AS id

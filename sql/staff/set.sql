@@ -1,0 +1,2 @@
+-- staff/set(name text, value text, by text)
+SELECT sms_set($1, $2, $3) AS value

@@ -1,0 +1,79 @@
+//! `status`, `pause`, `resume`, `reload`.
+
+use hyper::Method;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::{output, when};
+use crate::control::status::Status;
+
+/// How the daemon and its queue are. Exit 1 when something is wrong.
+///
+/// # Errors
+/// As the client's.
+pub async fn status(client: &Client, json: bool, zone: &TimeZone) -> Result<Exit, Failure> {
+    let answer: Value = client.ask(Method::GET, "/v1/status", None).await?;
+    let status: Status = serde_json::from_value(answer.clone()).map_err(Failure::failed)?;
+    if json {
+        output::json(&answer);
+    } else {
+        print(&status, zone);
+    }
+    Ok(if status.healthy { Exit::Done } else { Exit::Failed })
+}
+
+fn print(status: &Status, zone: &TimeZone) {
+    let line = |label: &str, text: &str| output::say(&format!("{label:<11}{text}"));
+    let headline = match (status.healthy, status.paused) {
+        (true, false) => "well",
+        (true, true) => "paused by setting: messages wait (ecar-sms resume)",
+        (false, _) => "NOT WELL",
+    };
+    line("daemon", &format!("{headline}; version {}, pid {}, since {}", status.version, status.pid, when::show(status.started_at, zone)));
+    for problem in &status.problems {
+        line("problem", &output::visible(problem));
+    }
+    line("wake-ups", &output::visible(&status.wake));
+    match &status.queue {
+        Some(queue) => {
+            let more = if queue.counts_are_capped { " (counted to 100000)" } else { "" };
+            line(
+                "queue",
+                &format!(
+                    "{} due, {} scheduled, {} being sent, {} held, {} in doubt, {} bulk{more}",
+                    queue.due, queue.scheduled, queue.sending, queue.held, queue.unknown, queue.bulk
+                ),
+            );
+            if let Some(age) = queue.oldest_due_s {
+                line("oldest", &format!("due for {age:.1} s"));
+            }
+        }
+        None => line("queue", "not known: the database is out of reach"),
+    }
+    let today: Vec<String> = status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
+    line("today", &if today.is_empty() { "nothing yet".to_owned() } else { today.join(", ") });
+    for provider in &status.providers {
+        let state = match &provider.reason {
+            Some(reason) => format!("waiting: {}", output::visible(reason)),
+            None => "takes messages".to_owned(),
+        };
+        line("provider", &format!("{}: {state}; {} of {} requests under way", provider.name, provider.in_flight, provider.concurrency));
+    }
+    if status.daemons.len() > 1 {
+        for daemon in &status.daemons {
+            line("daemons", &format!("{} on {}, pid {}", daemon.owner, output::visible(&daemon.host), daemon.pid));
+        }
+    }
+}
+
+/// Gives an order and says that it was carried out.
+///
+/// # Errors
+/// As the client's.
+pub async fn order(client: &Client, path: &str, done: &str) -> Result<Exit, Failure> {
+    let answer: Value = client.ask(Method::POST, path, None).await?;
+    output::say(answer["detail"].as_str().unwrap_or(done));
+    Ok(Exit::Done)
+}

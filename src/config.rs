@@ -1,0 +1,522 @@
+//! The only reader of files and environment.
+//!
+//! Three sources, the later overriding the earlier: the TOML file, systemd's credentials, the environment. Everything has a
+//! default but the database. A mistake is refused with the file and the line, and never repeats the line itself: it may hold a
+//! secret. What staff decide (settings, templates, opt-outs) lives in the database and not here.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+
+use crate::message::phone::Countries;
+use crate::provider::generic::GenericConfig;
+use crate::provider::log::LogConfig as LogProviderConfig;
+
+/// Where the file is looked for when nobody names one.
+pub const DEFAULT_PATH: &str = "/etc/ecar-sms/config.toml";
+
+/// Where the control socket is by default.
+pub const DEFAULT_SOCKET: &str = "/run/ecar-sms/control.sock";
+
+/// Largest configuration file, in bytes. A real one has a few kilobytes.
+const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {problem}")]
+    File {
+        /// The path.
+        path: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The file is wrong somewhere.
+    #[error("{path}, line {line}: {problem}")]
+    Line {
+        /// The path.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An environment variable or a key is wrong.
+    #[error("{name}: {problem}")]
+    Value {
+        /// The variable, or the key with its section.
+        name: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+fn wrong(name: &str, problem: impl fmt::Display) -> ConfigError {
+    ConfigError::Value { name: name.to_owned(), problem: problem.to_string() }
+}
+
+/// Everything an operator decides.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The database.
+    pub database: DatabaseConfig,
+    /// The control socket.
+    pub control: ControlConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// The garage.
+    pub garage: GarageConfig,
+    /// How messages are sent.
+    pub sending: SendingConfig,
+    /// Providers in the order in which they are tried; none: messages stay queued.
+    pub providers: Vec<ProviderConfig>,
+    /// What an operator should know: things that were left out and so have no effect.
+    pub warnings: Vec<String>,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// Connection string; also `DATABASE_URL`, or the credential `database_url`.
+    #[serde(deserialize_with = "secret")]
+    pub url: Option<SecretString>,
+    /// A direct connection for LISTEN, when `url` goes through a pooler. Default: `url`.
+    #[serde(deserialize_with = "secret")]
+    pub direct_url: Option<SecretString>,
+    /// `false`: no direct connection at all; the outbox is polled. Default: true.
+    pub listen: Option<bool>,
+    /// Connections in the pool, 2 to 50. Default 4.
+    pub pool_size: Option<usize>,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Path of the control socket; also `ECAR_SMS_SOCKET`.
+    pub socket: PathBuf,
+    /// Group that may use it, when it exists.
+    pub group: String,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self { socket: PathBuf::from(DEFAULT_SOCKET), group: "ecar-sms".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or directives by module.
+    pub level: String,
+    /// `pretty` or `json`.
+    pub format: LogFormat,
+    /// A directory for daily files beside standard error.
+    pub directory: Option<PathBuf>,
+    /// How many daily files are kept, from 1.
+    pub keep_files: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Pretty, directory: None, keep_files: 14 }
+    }
+}
+
+/// `[garage]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GarageConfig {
+    /// Zone of dates and times in texts.
+    #[serde(deserialize_with = "time_zone")]
+    pub time_zone: TimeZone,
+    /// Countries that may be texted, as ISO 3166 codes.
+    #[serde(deserialize_with = "countries")]
+    pub countries: Countries,
+}
+
+impl Default for GarageConfig {
+    fn default() -> Self {
+        // The zone is compiled in; UTC stands in should it ever vanish from the tz database.
+        Self { time_zone: TimeZone::get("Africa/Tunis").unwrap_or(TimeZone::UTC), countries: Countries::default() }
+    }
+}
+
+/// `[sending]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SendingConfig {
+    /// How often the outbox is looked at when nothing wakes the daemon. 100 ms to 1 min.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// Pause after the first failure; it doubles with each.
+    #[serde(with = "humantime_serde")]
+    pub retry_first: Duration,
+    /// Longest pause between attempts.
+    #[serde(with = "humantime_serde")]
+    pub retry_longest: Duration,
+    /// Failures after which a message is given up.
+    pub max_failures: u32,
+    /// Longest text, in segments.
+    pub max_segments: u32,
+}
+
+impl Default for SendingConfig {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(1),
+            retry_first: Duration::from_secs(2),
+            retry_longest: Duration::from_secs(600),
+            max_failures: 10,
+            max_segments: 10,
+        }
+    }
+}
+
+/// One provider.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// Its name in logs, metrics and records.
+    pub name: String,
+    /// What it is.
+    pub adapter: AdapterConfig,
+}
+
+/// The kinds of provider.
+#[derive(Debug, Clone)]
+pub enum AdapterConfig {
+    /// Any HTTP gateway.
+    Generic(Box<GenericConfig>),
+    /// Writes to the log instead of sending.
+    Log(LogProviderConfig),
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    database: DatabaseConfig,
+    control: ControlConfig,
+    log: LogConfig,
+    garage: GarageConfig,
+    sending: SendingConfig,
+    gateway: GatewaySection,
+    provider: Vec<ProviderSection>,
+}
+
+/// `[gateway]`: the garage application's own protocol, for which four environment variables suffice.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GatewaySection {
+    url: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    api_key: Option<SecretString>,
+    sender_id: Option<String>,
+    concurrency: Option<usize>,
+    rate: Option<f64>,
+}
+
+/// `[[provider]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderSection {
+    name: String,
+    generic: Option<GenericConfig>,
+    log: Option<LogProviderConfig>,
+}
+
+/// Where values come from besides the file. The process environment in production, a map in tests.
+pub struct Surroundings<'a> {
+    /// Looks an environment variable up. An empty one counts as not set.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Surroundings<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// A secret from systemd's `LoadCredential=`.
+    fn credential(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
+        let Some(directory) = self.get("CREDENTIALS_DIRECTORY") else { return Ok(None) };
+        let path = Path::new(&directory).join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => Ok(None),
+            Ok(text) => Ok(Some(text.trim().to_owned().into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ConfigError::File { path: path.display().to_string(), problem: error.to_string() }),
+        }
+    }
+}
+
+/// Reads the configuration from `path` (or where `ECAR_SMS_CONFIG` points, or the default path if it exists), systemd's
+/// credentials and the environment of this process.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    load_from(path, &Surroundings { variable: &|name| std::env::var(name).ok() })
+}
+
+/// Where the control socket is, for clients: they may not be allowed to read the configuration, and need no more of it.
+pub fn socket_path(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
+    if let Some(path) = named {
+        return path.to_owned();
+    }
+    let variable = std::env::var("ECAR_SMS_SOCKET").ok().filter(|value| !value.trim().is_empty());
+    variable.map(PathBuf::from).or_else(|| load(config).ok().map(|config| config.control.socket)).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+}
+
+/// The same with other surroundings.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load_from(path: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
+    let named = path.map(Path::to_path_buf).or_else(|| surroundings.get("ECAR_SMS_CONFIG").map(PathBuf::from));
+    let file = match named {
+        Some(path) => read_file(&path)?,
+        None if Path::new(DEFAULT_PATH).exists() => read_file(Path::new(DEFAULT_PATH))?,
+        None => File::default(),
+    };
+    assemble(file, surroundings)
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let shown = path.display().to_string();
+    let bad = |problem: String| ConfigError::File { path: shown.clone(), problem };
+    let size = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
+    if size > FILE_LIMIT_BYTES {
+        return Err(bad(format!("{size} bytes; at most {FILE_LIMIT_BYTES} are read")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
+        ConfigError::Line { path: shown.clone(), line, problem: error.message().to_owned() }
+    })
+}
+
+fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
+    let File { mut database, mut control, log, garage, sending, gateway, provider } = file;
+    if let Some(url) = surroundings.credential("database_url")? {
+        database.url = Some(url);
+    }
+    if let Some(url) = surroundings.get("DATABASE_URL") {
+        database.url = Some(url.into());
+    }
+    if let Some(socket) = surroundings.get("ECAR_SMS_SOCKET") {
+        control.socket = PathBuf::from(socket);
+    }
+    between("database.pool_size", database.pool_size.unwrap_or(4), 2, 50)?;
+    between("sending.poll_interval", sending.poll_interval, Duration::from_millis(100), Duration::from_secs(60))?;
+    between("sending.retry_first", sending.retry_first, Duration::from_millis(100), Duration::from_secs(3600))?;
+    between("sending.retry_longest", sending.retry_longest, sending.retry_first, Duration::from_secs(86_400))?;
+    between("sending.max_failures", sending.max_failures, 1, 1000)?;
+    between("sending.max_segments", sending.max_segments, 1, 20)?;
+    between("log.keep_files", log.keep_files, 1, 3650)?;
+
+    let mut warnings = Vec::new();
+    let mut providers = Vec::new();
+    if let Some(gateway) = garage_gateway(gateway, surroundings, provider.is_empty(), &mut warnings)? {
+        providers.push(ProviderConfig { name: "gateway".to_owned(), adapter: AdapterConfig::Generic(Box::new(gateway)) });
+    }
+    for section in provider {
+        providers.push(provider_of(section, surroundings)?);
+    }
+    let mut names = HashSet::new();
+    for provider in &providers {
+        if !names.insert(provider.name.as_str()) {
+            return Err(wrong("provider.name", format!("two providers are named \"{}\"", provider.name)));
+        }
+    }
+    Ok(Config { database, control, log, garage, sending, providers, warnings })
+}
+
+/// The gateway of four environment variables, when there is a key.
+fn garage_gateway(
+    section: GatewaySection,
+    surroundings: &Surroundings<'_>,
+    alone: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Option<GenericConfig>, ConfigError> {
+    let key = surroundings.get("SMS_API_KEY").map(SecretString::from).or(surroundings.credential("sms_api_key")?).or(section.api_key);
+    let url = surroundings.get("SMS_GATEWAY_URL").or(section.url);
+    let sender_id = surroundings.get("SMS_SENDER_ID").or(section.sender_id).unwrap_or_else(|| "ECAR".to_owned());
+    let concurrency = parsed(surroundings, "SMS_GATEWAY_CONCURRENCY")?.or(section.concurrency).unwrap_or(32);
+    let rate: Option<f64> = parsed(surroundings, "SMS_GATEWAY_RATE")?.or(section.rate);
+    between("SMS_GATEWAY_CONCURRENCY", concurrency, 1, 1024)?;
+    if let Some(rate) = rate {
+        between("SMS_GATEWAY_RATE", rate, 0.001, 100_000.0)?;
+    }
+    if sender_id.len() > 15 || !sender_id.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        return Err(wrong("SMS_SENDER_ID", "a sender id has 1 to 11 letters, digits or spaces, or up to 15 digits"));
+    }
+    match (url, key) {
+        (Some(url), Some(key)) => Ok(Some(GenericConfig::garage_default(&url, key, sender_id, concurrency, rate))),
+        (url, key) => {
+            if alone {
+                let missing = match (&url, &key) {
+                    (None, None) => "SMS_GATEWAY_URL and SMS_API_KEY are not set",
+                    (None, Some(_)) => "SMS_GATEWAY_URL is not set",
+                    (Some(_), _) => "SMS_API_KEY is not set",
+                };
+                warnings.push(format!("{missing} and no other provider is configured: messages stay queued, nothing is sent"));
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn provider_of(section: ProviderSection, surroundings: &Surroundings<'_>) -> Result<ProviderConfig, ConfigError> {
+    let ProviderSection { name, generic, log } = section;
+    if name.is_empty() || name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err(wrong("provider.name", "a name has 1 to 40 letters, digits, dots, dashes or underscores"));
+    }
+    let adapter = match (generic, log) {
+        (Some(mut generic), None) => {
+            if let Some(key) = surroundings.credential(&name)? {
+                generic.api_key = Some(key);
+            }
+            between(&format!("provider {name}: concurrency"), generic.concurrency, 1, 1024)?;
+            if let Some(rate) = generic.rate {
+                between(&format!("provider {name}: rate"), rate, 0.001, 100_000.0)?;
+            }
+            AdapterConfig::Generic(Box::new(generic))
+        }
+        (None, Some(log)) => AdapterConfig::Log(log),
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(wrong(&format!("provider {name}"), "write exactly one of [provider.generic] and [provider.log]"));
+        }
+    };
+    Ok(ProviderConfig { name, adapter })
+}
+
+fn parsed<T: std::str::FromStr>(surroundings: &Surroundings<'_>, name: &str) -> Result<Option<T>, ConfigError> {
+    surroundings.get(name).map(|text| text.trim().parse().map_err(|_| wrong(name, "this is not a number"))).transpose()
+}
+
+fn between<T: PartialOrd + fmt::Debug>(name: &str, value: T, least: T, most: T) -> Result<(), ConfigError> {
+    if value >= least && value <= most { Ok(()) } else { Err(wrong(name, format!("{value:?} is not between {least:?} and {most:?}"))) }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty()).map(SecretString::from))
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    TimeZone::get(&name).map_err(|_| serde::de::Error::custom(format!("unknown time zone \"{name}\"; write for example Africa/Tunis")))
+}
+
+fn countries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Countries, D::Error> {
+    let codes = Vec::<String>::deserialize(deserializer)?;
+    Countries::from_codes(codes.iter().map(String::as_str)).map_err(serde::de::Error::custom)
+}
+
+impl Config {
+    /// The connection string.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn database_url(&self) -> Result<&str, ConfigError> {
+        self.database.url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(|| {
+            wrong("DATABASE_URL", "it is not set; write postgresql://user@host/database, here, in the configuration ([database] url), or in the credential database_url")
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, file).unwrap();
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        load_from(Some(&path), &Surroundings { variable: &variable })
+    }
+
+    #[test]
+    fn four_variables_suffice() {
+        let config = with(
+            &[("DATABASE_URL", "postgresql:///garage"), ("SMS_API_KEY", "k"), ("SMS_GATEWAY_URL", "http://127.0.0.1:1/v1/messages")],
+            "",
+        )
+        .unwrap();
+        assert_eq!(config.providers.len(), 1);
+        assert_eq!(config.providers[0].name, "gateway");
+        assert!(config.warnings.is_empty());
+        assert_eq!(config.database_url().unwrap(), "postgresql:///garage");
+    }
+
+    #[test]
+    fn without_a_key_there_is_no_provider_and_a_warning() {
+        let config = with(&[("SMS_GATEWAY_URL", "http://127.0.0.1:1/"), ("SMS_API_KEY", "  ")], "").unwrap();
+        assert!(config.providers.is_empty());
+        assert!(config.warnings[0].contains("SMS_API_KEY"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_no_secret_is_repeated() {
+        let error = with(&[], "[gateway]\nurl = \"http://x/\"\napi_kye = \"hunter2\"\n").err().unwrap();
+        let shown = error.to_string();
+        assert!(shown.contains("line 3") && shown.contains("api_kye"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let error = with(&[], "[database]\nurl = hunter2\n").err().unwrap().to_string();
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let file = "[database]\nurl = \"postgresql:///one\"\n[control]\nsocket = \"/a\"\n[gateway]\nurl = \"http://one/\"\napi_key = \"a\"\n";
+        let config = with(&[("DATABASE_URL", "postgresql:///two"), ("ECAR_SMS_SOCKET", "/b")], file).unwrap();
+        assert_eq!(config.database_url().unwrap(), "postgresql:///two");
+        assert_eq!(config.control.socket, Path::new("/b"));
+        assert_eq!(config.providers.len(), 1);
+    }
+
+    #[test]
+    fn secrets_come_from_the_credentials_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("database_url"), "postgresql:///from_file\n").unwrap();
+        std::fs::write(directory.path().join("sms_api_key"), "key\n").unwrap();
+        let path = directory.path().display().to_string();
+        let config = with(&[("CREDENTIALS_DIRECTORY", &path), ("SMS_GATEWAY_URL", "http://x/")], "").unwrap();
+        assert_eq!(config.database_url().unwrap(), "postgresql:///from_file");
+        assert_eq!(config.providers.len(), 1);
+        assert!(!format!("{config:?}").contains("from_file"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        assert!(with(&[("SMS_GATEWAY_CONCURRENCY", "0")], "").is_err());
+        assert!(with(&[("SMS_GATEWAY_RATE", "-1")], "").is_err());
+        assert!(with(&[("SMS_GATEWAY_RATE", "fast")], "").is_err());
+        assert!(with(&[], "[sending]\npoll_interval = \"1ms\"\n").is_err());
+        assert!(with(&[], "[garage]\ntime_zone = \"Mars/Olympus\"\n").is_err());
+        assert!(with(&[], "[garage]\ncountries = [\"ZZ\"]\n").is_err());
+        assert!(with(&[], "[[provider]]\nname = \"a\"\n").is_err());
+    }
+}

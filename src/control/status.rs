@@ -1,0 +1,184 @@
+//! What the daemon says about itself: `GET /v1/status`, `GET /healthz`, the systemd status line, SIGUSR1.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::db::Database;
+use crate::db::listener::Hearing;
+use crate::metrics::Metrics;
+use crate::outbox::settings::Settings;
+use crate::outbox::staff::{self, Owner, Queue, Today};
+use crate::outbox::worker::{Providers, Pulse};
+
+/// No look at the outbox for this long means that the database is out of reach.
+const LOOK_LIMIT: Duration = Duration::from_secs(15);
+
+/// The parts of the daemon that a status is made of.
+#[derive(Clone)]
+pub struct Vitals {
+    /// The database.
+    pub database: Database,
+    /// When the daemon started.
+    pub started: Instant,
+    /// The same, for people.
+    pub started_at: Timestamp,
+    /// Our owner number; 0 until the database gave one.
+    pub owner: Arc<AtomicI32>,
+    /// The claimer's beats and looks.
+    pub pulse: Arc<Pulse>,
+    /// Set while results cannot be written.
+    pub results_blocked: Arc<AtomicBool>,
+    /// Providers in force.
+    pub providers: watch::Receiver<Providers>,
+    /// Settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Whether wake-ups arrive.
+    pub hearing: watch::Receiver<Hearing>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The garage's zone, for "today".
+    pub zone: String,
+}
+
+/// One provider.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// Its name.
+    pub name: String,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Requests at once at most.
+    pub concurrency: usize,
+    /// `closed`: messages flow. `open`: they wait.
+    pub circuit: String,
+    /// Why it is open.
+    pub reason: Option<String>,
+}
+
+/// The whole status.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether everything is as it should be.
+    pub healthy: bool,
+    /// What is not.
+    pub problems: Vec<String>,
+    /// The program's version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Our owner number.
+    pub owner: i32,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// `listening`, or `polling` and why.
+    pub wake: String,
+    /// Nothing is claimed, by setting.
+    pub paused: bool,
+    /// The outbox; null while the database is out of reach.
+    pub queue: Option<Queue>,
+    /// Settled since midnight.
+    pub today: Vec<Today>,
+    /// Providers.
+    pub providers: Vec<ProviderStatus>,
+    /// Daemons alive on this database.
+    pub daemons: Vec<Owner>,
+}
+
+impl Vitals {
+    /// What is wrong, in sentences; empty when all is well. Asks nobody.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let (_, looked) = self.pulse.read();
+        if let Some(problem) = self.pulse.problem() {
+            problems.push(problem);
+        } else if self.started.elapsed().saturating_sub(looked) > LOOK_LIMIT {
+            problems.push("the outbox has not been looked at for a while".to_owned());
+        }
+        if self.results_blocked.load(Ordering::Relaxed) {
+            problems.push("results cannot be written; nothing is sent until they are".to_owned());
+        }
+        let providers = self.providers.borrow();
+        if providers.is_empty() {
+            problems.push("no provider is configured (is SMS_API_KEY set?); messages wait".to_owned());
+        } else if let Some(reasons) = providers
+            .iter()
+            .map(|provider| provider.circuit().reason().map(|(word, detail)| format!("{}: {word} {detail}", provider.name())))
+            .collect::<Option<Vec<_>>>()
+        {
+            problems.push(format!("no provider can be used just now ({}); messages wait", reasons.join("; ")));
+        }
+        problems
+    }
+
+    /// The whole status.
+    pub async fn status(&self) -> Status {
+        let mut problems = self.problems();
+        let queue = staff::queue(&self.database).await;
+        let today = staff::today(&self.database, &self.zone).await.unwrap_or_default();
+        let daemons = staff::owners(&self.database).await.unwrap_or_default();
+        if let Err(error) = &queue {
+            let shown = error.to_string();
+            if !problems.contains(&shown) {
+                problems.push(shown);
+            }
+        }
+        let providers = self
+            .providers
+            .borrow()
+            .iter()
+            .map(|provider| {
+                let circuit = provider.circuit();
+                ProviderStatus {
+                    name: provider.name().to_owned(),
+                    in_flight: provider.in_flight(),
+                    concurrency: provider.concurrency(),
+                    circuit: if circuit.is_open() { "open" } else { "closed" }.to_owned(),
+                    reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")),
+                }
+            })
+            .collect();
+        Status {
+            healthy: problems.is_empty(),
+            problems,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            owner: self.owner.load(Ordering::Relaxed),
+            started_at: self.started_at,
+            wake: match &*self.hearing.borrow() {
+                Hearing::Listening => "listening".to_owned(),
+                Hearing::Polling(why) => format!("polling: {why}"),
+            },
+            paused: self.settings.borrow().paused,
+            queue: queue.ok(),
+            today,
+            providers,
+            daemons,
+        }
+    }
+
+    /// The metrics' text, with the queue counted just now.
+    ///
+    /// # Errors
+    /// When formatting fails.
+    pub async fn metrics(&self) -> Result<String, std::fmt::Error> {
+        if let Ok(queue) = staff::queue(&self.database).await {
+            for (state, messages) in [
+                ("due", queue.due),
+                ("scheduled", queue.scheduled),
+                ("sending", queue.sending),
+                ("held", queue.held),
+                ("unknown", queue.unknown),
+            ] {
+                self.metrics.queue(state, messages);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "an age in seconds")]
+            self.metrics.oldest_due(queue.oldest_due_s.unwrap_or_default() as i64);
+        }
+        self.metrics.text()
+    }
+}

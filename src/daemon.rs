@@ -1,0 +1,426 @@
+//! The composition root: what is started in which order, what stops what, signals, systemd. No SQL, no HTTP.
+//!
+//! Start: configuration (a bad one ends here, before anything is bound), control socket, ready. Then the database, for as
+//! long as it takes: a server that is down at boot is no reason to fail. Then settler, claimer, housekeeper, listener.
+//!
+//! Stop: no more claims; sends under way end and are settled; then the rest. A second signal gives requests under way up as
+//! unknown; results are written all the same. Only when they cannot be written within [`SETTLE_LIMIT`] does the daemon leave
+//! without, and says so: the leases run out and the messages are rescued at the next start.
+//!
+//! A task that ends unexpectedly stops the daemon with an error, and systemd starts it again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use secrecy::ExposeSecret as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook_tokio::Signals;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::{self, AdapterConfig, Config, ConfigError, ProviderConfig};
+use crate::control::api::{self, Desk, Reload};
+use crate::control::server::ControlSocket;
+use crate::control::status::Vitals;
+use crate::db::listener::{self, Hearing};
+use crate::db::{Database, DbError, Target, connect, field, statement};
+use crate::message::template::Texts;
+use crate::metrics::Metrics;
+use crate::outbox::ledger::Ledger;
+use crate::outbox::lease::RetryRules;
+use crate::outbox::prepare::Preparer;
+use crate::outbox::rescue::Housekeeper;
+use crate::outbox::settings::Settings;
+use crate::outbox::settle;
+use crate::outbox::worker::{Claimer, Providers, Pulse, Shared};
+use crate::provider::Provider;
+
+/// How long results may take to be written after the last send has ended. Part of the unit's stop time-out.
+const SETTLE_LIMIT: Duration = Duration::from_secs(25);
+
+/// A claimer that has not come round for this long is stuck: systemd is not told that all is well. Above the longest turn,
+/// which waits for a connection and for two statements.
+const BEAT_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often the watchdog and the status line are looked at.
+const VITALS_EVERY: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to reach the database at the start.
+const START_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Results announced and not yet read by a waiting caller, who looks for itself when it missed some.
+const RECORDED_BACKLOG: usize = 1_024;
+
+/// What the command line decides.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+}
+
+/// Runs until told to stop. `config` was read from `options` already, for the logs.
+///
+/// # Errors
+/// A [`ConfigError`] in the chain when the configuration cannot be used; anything else is a failure.
+pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
+    if let Some(socket) = &options.socket {
+        config.control.socket.clone_from(socket);
+    }
+    let started = Instant::now();
+    let target = target_of(config.database_url()?, "DATABASE_URL")?;
+    let direct = match &config.database.direct_url {
+        Some(url) => target_of(url.expose_secret(), "database.direct_url")?,
+        None => target.clone(),
+    };
+    let providers = providers_of(&config.providers)?;
+    let texts = Texts::built_in(config.garage.time_zone.clone())?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("signals cannot be handled")?;
+    let socket = ControlSocket::bind(&config.control.socket, &config.control.group)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), database = target.describe(), socket = %config.control.socket.display(), "ecar-sms starts");
+
+    let database = Database::new(&target, config.database.pool_size.unwrap_or(4))?;
+    let stop = CancellationToken::new();
+    let hasten = CancellationToken::new();
+    let serve_until = CancellationToken::new();
+    let owner = Arc::new(AtomicI32::new(0));
+    let metrics = Arc::new(Metrics::default());
+    let ledger = Arc::new(Ledger::default());
+    let pulse = Arc::new(Pulse::default());
+    let wake = Arc::new(Notify::new());
+    let (recorded, _) = broadcast::channel(RECORDED_BACKLOG);
+    let (settings_sender, settings) = watch::channel(Arc::new(Settings::unknown()));
+    let (providers_sender, providers) = watch::channel(providers);
+    let (hearing_sender, hearing) = watch::channel(Hearing::Polling("not connected yet".to_owned()));
+    let (reload_sender, mut reloads): (Reload, _) = mpsc::channel(1);
+    let (settler, settler_task) =
+        settle::settler(database.clone(), Arc::clone(&ledger), Arc::clone(&metrics), Arc::clone(&owner), recorded.clone());
+
+    let vitals = Vitals {
+        database: database.clone(),
+        started,
+        started_at: Timestamp::now(),
+        owner: Arc::clone(&owner),
+        pulse: Arc::clone(&pulse),
+        results_blocked: settler.blocked_flag(),
+        providers: providers.clone(),
+        settings: settings.clone(),
+        hearing,
+        metrics: Arc::clone(&metrics),
+        zone: config.garage.time_zone.iana_name().unwrap_or("UTC").to_owned(),
+    };
+    let desk = Arc::new(Desk {
+        vitals: vitals.clone(),
+        countries: config.garage.countries.clone(),
+        recorded: recorded.clone(),
+        reload: reload_sender,
+    });
+    let control = tokio::spawn(socket.serve(api::router(desk), serve_until.clone()));
+    tell_systemd(&[NotifyState::Ready]);
+
+    let give_up = CancellationToken::new();
+    let settler_handle = tokio::spawn(settler_task.run(give_up.clone()));
+    let shared = Arc::new(Shared {
+        database: database.clone(),
+        preparer: Preparer {
+            database: database.clone(),
+            texts,
+            countries: config.garage.countries.clone(),
+            max_segments: config.sending.max_segments,
+        },
+        settler,
+        ledger: Arc::clone(&ledger),
+        metrics: Arc::clone(&metrics),
+        pulse: Arc::clone(&pulse),
+        retry: RetryRules {
+            first: config.sending.retry_first,
+            longest: config.sending.retry_longest,
+            max_failures: i32::try_from(config.sending.max_failures).unwrap_or(i32::MAX),
+            unknown_wait: Duration::ZERO,
+        },
+        stop: stop.clone(),
+        hasten: hasten.clone(),
+    });
+    let work = Work {
+        shared,
+        owner,
+        started,
+        direct: config.database.listen.unwrap_or(true).then_some(direct),
+        providers,
+        settings_sender,
+        settings,
+        wake,
+        hearing_sender,
+        poll: config.sending.poll_interval,
+    };
+    let mut worker = tokio::spawn(work.run());
+
+    let mut vitals_tick = tokio::time::interval(VITALS_EVERY);
+    let mut said = String::new();
+    let mut asked_to_stop = false;
+    let result = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(SIGTERM | SIGINT) if !asked_to_stop => {
+                    asked_to_stop = true;
+                    info!("stopping: what is being sent is finished first");
+                    tell_systemd(&[NotifyState::Stopping]);
+                    stop.cancel();
+                }
+                Some(SIGTERM | SIGINT) => {
+                    warn!("stopping at once: requests under way are given up as unknown");
+                    hasten.cancel();
+                }
+                Some(SIGHUP) => match reload(&options, &mut config, &providers_sender) {
+                    Ok(done) => info!("{done}"),
+                    Err(problem) => error!("the configuration is not reloaded, the old one stays: {problem}"),
+                },
+                Some(SIGUSR1) => summarise(&vitals).await,
+                Some(_) | None => {}
+            },
+            Some(answer) = reloads.recv() => {
+                let answered: oneshot::Sender<_> = answer;
+                let result = reload(&options, &mut config, &providers_sender).map_err(|problem| problem.to_string());
+                // The caller may have left; the reload stands.
+                let _ = answered.send(result);
+            }
+            _ = vitals_tick.tick() => said = keep_systemd_informed(&vitals, said),
+            ended = &mut worker => break ended,
+        }
+    };
+    stop.cancel();
+    let result = match result {
+        Ok(result) => result,
+        Err(panic) => Err(anyhow::Error::new(panic).context("a task of the daemon ended unexpectedly")),
+    };
+    let unwritten = finish(settler_handle, &give_up).await?;
+    serve_until.cancel();
+    control.await.context("the control socket's task ended unexpectedly")?;
+    database.close();
+    result?;
+    if unwritten > 0 {
+        anyhow::bail!("{unwritten} results could not be written to the database; their messages become unknown when the leases run out");
+    }
+    info!("ecar-sms has stopped; everything is recorded");
+    Ok(())
+}
+
+/// Waits for the settler, which ends when all results are written.
+async fn finish(mut settler: JoinHandle<usize>, give_up: &CancellationToken) -> anyhow::Result<usize> {
+    let ended = match tokio::time::timeout(SETTLE_LIMIT, &mut settler).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            give_up.cancel();
+            settler.await
+        }
+    };
+    ended.context("the settler ended unexpectedly")
+}
+
+/// What works on the outbox, from the first connection to the last send.
+struct Work {
+    shared: Arc<Shared>,
+    owner: Arc<AtomicI32>,
+    started: Instant,
+    direct: Option<Target>,
+    providers: watch::Receiver<Providers>,
+    settings_sender: watch::Sender<Arc<Settings>>,
+    settings: watch::Receiver<Arc<Settings>>,
+    wake: Arc<Notify>,
+    hearing_sender: watch::Sender<Hearing>,
+    poll: Duration,
+}
+
+impl Work {
+    async fn run(self) -> anyhow::Result<()> {
+        let stop = self.shared.stop.clone();
+        let Some(owner) = self.introduce().await else { return Ok(()) };
+        self.owner.store(owner, Ordering::Relaxed);
+        let background = CancellationToken::new();
+        let mut listening = match self.direct {
+            Some(target) => tokio::spawn(listener::run(target, owner, Arc::clone(&self.wake), self.hearing_sender, background.clone())),
+            None => {
+                self.hearing_sender.send_replace(Hearing::Polling("switched off by configuration".to_owned()));
+                let background = background.clone();
+                tokio::spawn(async move { background.cancelled().await })
+            }
+        };
+        let housekeeper = Housekeeper {
+            database: self.shared.database.clone(),
+            ledger: Arc::clone(&self.shared.ledger),
+            metrics: Arc::clone(&self.shared.metrics),
+            owner,
+            settings: self.settings,
+        };
+        let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
+        let claimer = Claimer::new(
+            self.shared,
+            owner,
+            self.started,
+            self.providers,
+            self.settings_sender,
+            self.wake,
+            self.poll,
+        );
+        let mut claiming = tokio::spawn(claimer.run());
+        let result = tokio::select! {
+            ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
+            ended = &mut housekeeping => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the housekeeper ended by itself"))),
+            ended = &mut listening => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener ended by itself"))),
+        };
+        stop.cancel();
+        if !claiming.is_finished() {
+            // Another task failed: sends under way still end as they should.
+            if let Err(error) = claiming.await {
+                error!(error = %error, "the claimer ended unexpectedly");
+            }
+        }
+        background.cancel();
+        for task in [listening, housekeeping] {
+            if !task.is_finished() {
+                task.await.context("a background task ended unexpectedly")?;
+            }
+        }
+        result
+    }
+
+    /// Takes an owner number and reads the settings, for as long as it takes. `None` when told to stop meanwhile.
+    async fn introduce(&self) -> Option<i32> {
+        let mut pause = START_PAUSE.0;
+        loop {
+            match self.try_introduce().await {
+                Ok(owner) => return Some(owner),
+                Err(problem) => {
+                    if self.shared.pulse.problem().as_deref() != Some(problem.to_string().as_str()) {
+                        error!(error = %problem, "the daemon cannot begin yet; it tries again");
+                    }
+                    self.shared.pulse.set_problem(Some(problem.to_string()));
+                }
+            }
+            self.shared.pulse.beat(self.started);
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(START_PAUSE.1);
+        }
+    }
+
+    async fn try_introduce(&self) -> Result<i32, DbError> {
+        let database = &self.shared.database;
+        let settings = Settings::load(database).await?;
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let pid = i32::try_from(std::process::id()).unwrap_or_default();
+        let row = database
+            .query_one(&statement::REGISTER, &[("host", &host), ("pid", &pid), ("version", &env!("CARGO_PKG_VERSION"))])
+            .await?;
+        self.settings_sender.send_replace(Arc::new(settings));
+        field(&row, "owner")
+    }
+}
+
+fn target_of(url: &str, name: &str) -> Result<Target, ConfigError> {
+    Target::parse(url).map_err(|error| ConfigError::Value { name: name.to_owned(), problem: error.to_string() })
+}
+
+/// Builds the providers, in order.
+///
+/// # Errors
+/// [`ConfigError`], naming the provider and the key.
+pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError> {
+    let mut providers = Vec::new();
+    for ProviderConfig { name, adapter } in configs {
+        let wrong = |problem: String| ConfigError::Value { name: format!("provider {name}"), problem };
+        let provider = match adapter {
+            AdapterConfig::Generic(generic) => {
+                let tls = connect::verified(None).map_err(|error| wrong(error.to_string()))?;
+                Provider::generic(name, (**generic).clone(), tls).map_err(|error| wrong(error.to_string()))?
+            }
+            AdapterConfig::Log(log) => Provider::log(name, log.clone()),
+        };
+        providers.push(Arc::new(provider));
+    }
+    Ok(Arc::new(providers))
+}
+
+/// Reads the configuration again and puts its providers in force. Everything else needs a restart, and is named.
+fn reload(options: &Options, current: &mut Config, providers: &watch::Sender<Providers>) -> Result<String, ConfigError> {
+    let mut fresh = config::load(options.config.as_deref())?;
+    if let Some(socket) = &options.socket {
+        fresh.control.socket.clone_from(socket);
+    }
+    target_of(fresh.database_url()?, "DATABASE_URL")?;
+    let built = providers_of(&fresh.providers)?;
+    for warning in &fresh.warnings {
+        warn!("{warning}");
+    }
+    let mut restart = Vec::new();
+    for (section, same) in [
+        ("database", format!("{:?}", current.database) == format!("{:?}", fresh.database)),
+        ("control", format!("{:?}", current.control) == format!("{:?}", fresh.control)),
+        ("log", format!("{:?}", current.log) == format!("{:?}", fresh.log)),
+        ("garage", format!("{:?}", current.garage) == format!("{:?}", fresh.garage)),
+        ("sending", format!("{:?}", current.sending) == format!("{:?}", fresh.sending)),
+    ] {
+        if !same {
+            restart.push(section);
+        }
+    }
+    let names: Vec<&str> = built.iter().map(|provider| provider.name()).collect();
+    let mut said = format!("configuration reloaded; providers: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    if !restart.is_empty() {
+        said = format!("{said}; changes in [{}] need a restart", restart.join("], ["));
+    }
+    providers.send_replace(built);
+    Ok(said)
+}
+
+/// SIGUSR1: the state, in one line a person can read.
+async fn summarise(vitals: &Vitals) {
+    let status = vitals.status().await;
+    let queue = status.queue.as_ref();
+    info!(
+        healthy = status.healthy,
+        due = queue.map_or(-1, |queue| queue.due),
+        scheduled = queue.map_or(-1, |queue| queue.scheduled),
+        sending = queue.map_or(-1, |queue| queue.sending),
+        held = queue.map_or(-1, |queue| queue.held),
+        unknown = queue.map_or(-1, |queue| queue.unknown),
+        wake = status.wake,
+        problems = status.problems.join("; "),
+        "state"
+    );
+}
+
+/// Tells systemd that there is progress, and what is wrong in one line.
+fn keep_systemd_informed(vitals: &Vitals, said: String) -> String {
+    let (beat, _) = vitals.pulse.read();
+    if vitals.started.elapsed().saturating_sub(beat) < BEAT_LIMIT {
+        tell_systemd(&[NotifyState::Watchdog]);
+    }
+    let problems = vitals.problems();
+    let line = if problems.is_empty() { "sending messages as they come".to_owned() } else { problems.join("; ") };
+    if line != said {
+        tell_systemd(&[NotifyState::Status(&line)]);
+    }
+    line
+}
+
+/// Without systemd there is nobody to tell, which is fine.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(error = %error, "systemd could not be told");
+    }
+}

@@ -1,0 +1,262 @@
+//! Where the database is and how to reach it: the connection string, and TLS as libpq understands `sslmode`.
+//!
+//! `disable` and `prefer` (the default) and `require` mean what they mean in libpq: `require` encrypts without looking at
+//! the certificate, `verify-ca` and `verify-full` check it against `sslrootcert`, or the system's store without one. Over a Unix
+//! socket there is no TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use url::Url;
+
+/// Time allowed for one connection attempt to one host.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long written data may stay unacknowledged before the connection is given up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How the program names itself in `pg_stat_activity`.
+const APPLICATION_NAME: &str = "ecar-sms";
+
+/// A connection string that cannot be used. The string itself is never repeated: it holds the password.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The text is no connection string.
+    #[error("the database URL is not valid: {0}; write postgresql://user:password@host:5432/database")]
+    Invalid(String),
+    /// The certificate file cannot be used.
+    #[error("sslrootcert {path}: {problem}")]
+    RootCertificate {
+        /// The path given.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An `sslmode` that libpq does not know either.
+    #[error("unknown sslmode \"{0}\"; allowed: disable, prefer, require, verify-ca, verify-full")]
+    SslMode(String),
+    /// The TLS library refused its configuration.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A database to connect to.
+#[derive(Clone)]
+pub struct Target {
+    config: tokio_postgres::Config,
+    tls: ClientConfig,
+}
+
+impl Target {
+    /// Reads a connection string: a URL, or `key=value` words as libpq has them.
+    ///
+    /// # Errors
+    /// [`TargetError`], without the string.
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        let (text, ssl_mode, root_certificate) = take_ssl_options(text.trim())?;
+        let mut config: tokio_postgres::Config = text.parse().map_err(|error: tokio_postgres::Error| {
+            TargetError::Invalid(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+        })?;
+        let (mode, verify) = match ssl_mode.as_deref() {
+            Some("disable") => (SslMode::Disable, false),
+            None | Some("allow" | "prefer") => (SslMode::Prefer, false),
+            Some("require") => (SslMode::Require, root_certificate.is_some()),
+            Some("verify-ca" | "verify-full") => (SslMode::Require, true),
+            Some(other) => return Err(TargetError::SslMode(other.to_owned())),
+        };
+        config.ssl_mode(mode).connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
+        if config.get_application_name().is_none() {
+            config.application_name(APPLICATION_NAME);
+        }
+        if config.get_hosts().len() > 1 {
+            // Of several hosts only the primary can be written to.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let tls = if verify { verified(root_certificate.as_deref())? } else { unverified()? };
+        Ok(Self { config, tls })
+    }
+
+    /// The parsed connection parameters.
+    pub fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+
+    /// The TLS connector.
+    pub fn tls(&self) -> MakeRustlsConnect {
+        MakeRustlsConnect::new(self.tls.clone())
+    }
+
+    /// Where this is, for people: host and database, never the password.
+    pub fn describe(&self) -> String {
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .map(|host| match host {
+                tokio_postgres::config::Host::Tcp(name) => name.clone(),
+                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+            })
+            .collect();
+        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or("?");
+        format!("{database} on {}", if hosts.is_empty() { "localhost".to_owned() } else { hosts.join(", ") })
+    }
+}
+
+/// Splits `sslmode` and `sslrootcert` off, which tokio-postgres knows only in part.
+fn take_ssl_options(text: &str) -> Result<(String, Option<String>, Option<String>), TargetError> {
+    if text.is_empty() {
+        return Err(TargetError::Invalid("it is empty".to_owned()));
+    }
+    let mut mode = None;
+    let mut root = None;
+    let mut keep = |name: &str, value: &str| match name {
+        "sslmode" => {
+            mode = Some(value.to_owned());
+            false
+        }
+        "sslrootcert" => {
+            root = (value != "system").then(|| value.to_owned());
+            false
+        }
+        _ => true,
+    };
+    let rest = if let Some((base, query)) = text.split_once('?').filter(|_| text.contains("://")) {
+        let kept: Vec<&str> = query
+            .split('&')
+            .filter(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+                keep(name, &value)
+            })
+            .collect();
+        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+    } else if text.contains("://") {
+        // Parsed once only to refuse nonsense early, with the library's words.
+        if let Err(error) = Url::parse(text)
+            && error != url::ParseError::InvalidPort
+        {
+            return Err(TargetError::Invalid(error.to_string()));
+        }
+        text.to_owned()
+    } else {
+        text.split_whitespace()
+            .filter(|pair| pair.split_once('=').is_none_or(|(name, value)| keep(name, value.trim_matches('\''))))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    Ok((rest, mode, root))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The TLS configuration that checks certificates: against `root_certificate`, or the system's store.
+///
+/// On a machine without any certificates the store is empty: plain connections work, verified ones fail with a clear
+/// certificate error.
+///
+/// # Errors
+/// [`TargetError::RootCertificate`] when the file is missing or holds no certificate.
+pub fn verified(root_certificate: Option<&str>) -> Result<ClientConfig, TargetError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = root_certificate {
+        let bad = |problem: String| TargetError::RootCertificate { path: path.to_owned(), problem };
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
+            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(bad("there is no certificate in it".to_owned()));
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+fn unverified() -> Result<ClientConfig, TargetError> {
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+        .with_no_client_auth())
+}
+
+/// `sslmode=prefer` and `require`: encryption against listeners, no proof of who the server is.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_and_words_are_both_understood() {
+        let url = Target::parse("postgresql://sami:secret@db1:5433,db2/garage?sslmode=require&connect_timeout=3").unwrap();
+        assert_eq!(url.describe(), "garage on db1, db2");
+        assert_eq!(url.config().get_ssl_mode(), SslMode::Require);
+        let words = Target::parse("host=/run/postgresql dbname=garage sslmode=disable").unwrap();
+        assert_eq!(words.describe(), "garage on /run/postgresql");
+    }
+
+    #[test]
+    fn a_bad_string_is_refused_without_repeating_it() {
+        for text in ["", "postgresql://u:hunter2@host:port/x", "host=a port=hunter2", "postgresql://u:hunter2@h/x?sslmode=maybe"] {
+            let error = Target::parse(text).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn verify_full_with_a_missing_certificate_file_is_refused() {
+        let error = Target::parse("postgresql://u@h/x?sslmode=verify-full&sslrootcert=/no/such/file").err().unwrap();
+        assert!(matches!(error, TargetError::RootCertificate { .. }), "{error}");
+    }
+}

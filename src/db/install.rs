@@ -1,0 +1,260 @@
+//! Puts our objects into the garage's database, and takes them out again.
+//!
+//! One transaction: numbered migrations not applied yet, then the functions and triggers that know the garage's tables
+//! (replaced at every run), then privileges. All of it happens or none of it. Creating a trigger needs a lock that
+//! writers of the table conflict with; waiting for it would queue the application's writers behind us, so each lock is
+//! waited for [`LOCK_TIMEOUT`] at most, and the whole transaction is tried again a few times.
+//!
+//! Why no migration library: the migrations must share their transaction with the triggers, the privileges and the
+//! lock time-out, and `--dry-run` must print exactly what would run (docs/adr/0004).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::{DbError, Target};
+
+/// Longest wait for a lock on a table of the garage, in milliseconds: a blink for whoever waits behind us.
+const LOCK_TIMEOUT: &str = "500ms";
+
+/// How often the transaction is tried when a lock was not to be had, one second apart.
+const TRIES: u32 = 20;
+
+/// Oldest server supported: PostgreSQL 13, for 64-bit snapshots.
+const OLDEST_SERVER: i32 = 130_000;
+
+/// Our tables and functions, in order. A file is never changed once released: the next change is the next file.
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "outbox", include_str!("../../sql/migrations/0001_outbox.sql")),
+    (2, "settings", include_str!("../../sql/migrations/0002_settings.sql")),
+    (3, "staff", include_str!("../../sql/migrations/0003_staff.sql")),
+];
+
+/// The only SQL that knows the garage's tables.
+const GARAGE: &[&str] = &[
+    include_str!("../../sql/garage/triggers.sql"),
+    include_str!("../../sql/garage/facts.sql"),
+    include_str!("../../sql/garage/reminders.sql"),
+];
+
+const PRIVILEGES: &str = include_str!("../../sql/install/privileges.sql");
+const UNINSTALL: &str = include_str!("../../sql/install/uninstall.sql");
+
+/// The garage's tables that must be there.
+const GARAGE_TABLES: [&str; 6] =
+    ["auth_user", "core_customer", "core_car", "core_service", "core_serviceitem", "core_invoice"];
+
+/// The role that gets the daemon's privileges when it exists and no other is named.
+pub const DEFAULT_ROLE: &str = "ecar_sms";
+
+/// The newest migration that this program knows.
+pub fn newest_migration() -> i32 {
+    MIGRATIONS.iter().map(|(number, _, _)| *number).max().unwrap_or_default()
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The database said no.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The garage's tables are elsewhere.
+    #[error("this database ({database}) has no {missing}: is it the garage's? Its tables are looked up through the search_path of the connecting role")]
+    NotTheGarage {
+        /// The database's name.
+        database: String,
+        /// The tables not found.
+        missing: String,
+    },
+    /// The role named with `--role` does not exist.
+    #[error("there is no role \"{0}\"; create it first: CREATE ROLE {0} LOGIN;")]
+    NoSuchRole(String),
+    /// The server is too old.
+    #[error("the server is PostgreSQL {0}; needed: 13 or later")]
+    TooOld(String),
+    /// The application held a lock all the time.
+    #[error("the garage's tables were locked all the time ({0}); nothing was changed; try again at a quieter moment")]
+    Locked(String),
+    /// Installed by a newer program.
+    #[error("this database was installed by a newer ecar-sms (migration {0}); use that one")]
+    Newer(i32),
+}
+
+/// What was done, or would be.
+#[derive(Debug)]
+pub struct Plan {
+    /// The schema that our objects go to.
+    pub schema: String,
+    /// Names of the migrations that were not applied yet.
+    pub migrations: Vec<String>,
+    /// The role that got the daemon's privileges.
+    pub role: Option<String>,
+    /// The whole SQL, as one transaction.
+    pub sql: String,
+}
+
+/// Installs, or plans to when `dry_run`.
+///
+/// # Errors
+/// [`InstallError`]; nothing has changed then.
+pub async fn install(target: &Target, role: Option<&str>, dry_run: bool) -> Result<Plan, InstallError> {
+    let client = connect(target).await?;
+    let plan = plan(&client, role).await?;
+    if !dry_run {
+        execute(&client, &plan.sql).await?;
+    }
+    Ok(plan)
+}
+
+/// Removes everything, or plans to when `dry_run`. Returns the SQL.
+///
+/// # Errors
+/// [`InstallError`]; nothing has changed then.
+pub async fn uninstall(target: &Target, dry_run: bool) -> Result<String, InstallError> {
+    let client = connect(target).await?;
+    let schema = schema_of(&client, &["sms_outbox", "core_service"]).await?.unwrap_or_else(|| "public".to_owned());
+    let sql = format!("{}{UNINSTALL}COMMIT;\n", prologue(&schema));
+    if !dry_run {
+        execute(&client, &sql).await?;
+    }
+    Ok(sql)
+}
+
+async fn connect(target: &Target) -> Result<Client, InstallError> {
+    let (client, connection) = target.config().connect(target.tls()).await.map_err(DbError::from)?;
+    // Ends by itself when the client is dropped; its error is the client's error too.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError> {
+    let about = client
+        .query_one(
+            "SELECT current_database()::text, current_setting('server_version_num')::int, current_setting('server_version')::text",
+            &[],
+        )
+        .await
+        .map_err(DbError::from)?;
+    if about.get::<_, i32>(1) < OLDEST_SERVER {
+        return Err(InstallError::TooOld(about.get(2)));
+    }
+    let rows = client
+        .query("SELECT t FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL", &[&GARAGE_TABLES.as_slice()])
+        .await
+        .map_err(DbError::from)?;
+    if !rows.is_empty() {
+        let missing = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join(", ");
+        return Err(InstallError::NotTheGarage { database: about.get(0), missing });
+    }
+    let schema = schema_of(client, &["core_service"]).await?.unwrap_or_else(|| "public".to_owned());
+    let role = role_for(client, role).await?;
+    let applied = applied(client).await?;
+    let mut sql = prologue(&schema);
+    sql.push_str(
+        "CREATE TABLE IF NOT EXISTS sms_migration (number int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp());\n",
+    );
+    let mut migrations = Vec::new();
+    for (number, name, text) in MIGRATIONS {
+        if !applied.contains(number) {
+            migrations.push(format!("{number:04}_{name}"));
+            let _ = writeln!(sql, "{text}\nINSERT INTO sms_migration (number, name) VALUES ({number}, '{name}');");
+        }
+    }
+    for text in GARAGE {
+        sql.push_str(text);
+        sql.push('\n');
+    }
+    let _ = writeln!(sql, "SELECT set_config('ecar_sms.role', {}, true);", literal(role.as_deref().unwrap_or_default()));
+    sql.push_str(PRIVILEGES);
+    let _ = writeln!(
+        sql,
+        "INSERT INTO sms_installation (system_identifier, database_name, version)\n\
+         SELECT (SELECT system_identifier FROM pg_control_system()), current_database(), {version}\n\
+         ON CONFLICT (only_one) DO UPDATE SET version = excluded.version;\nSELECT sms_maintain();\nCOMMIT;",
+        version = literal(env!("CARGO_PKG_VERSION"))
+    );
+    Ok(Plan { schema, migrations, role, sql })
+}
+
+/// The beginning of the transaction: alone, bounded, and with names that can only mean ours.
+fn prologue(schema: &str) -> String {
+    format!(
+        "BEGIN;\nSET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\nSET LOCAL search_path = {}, pg_temp;\n\
+         SET LOCAL client_min_messages = warning;\nSELECT pg_advisory_xact_lock({}, 0);\n",
+        identifier(schema),
+        super::listener::LOCK_CLASS
+    )
+}
+
+async fn schema_of(client: &Client, tables: &[&str]) -> Result<Option<String>, InstallError> {
+    let row = client
+        .query_opt(
+            "SELECT n.nspname::text FROM unnest($1::text[]) WITH ORDINALITY AS t (name, ord)
+             JOIN pg_class c ON c.oid = to_regclass(t.name) JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY t.ord LIMIT 1",
+            &[&tables],
+        )
+        .await
+        .map_err(DbError::from)?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+async fn role_for(client: &Client, wanted: Option<&str>) -> Result<Option<String>, InstallError> {
+    let name = wanted.unwrap_or(DEFAULT_ROLE);
+    let exists = client
+        .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&name])
+        .await
+        .map_err(DbError::from)?
+        .is_some();
+    match (exists, wanted) {
+        (true, _) => Ok(Some(name.to_owned())),
+        (false, None) => Ok(None),
+        (false, Some(name)) => Err(InstallError::NoSuchRole(name.to_owned())),
+    }
+}
+
+async fn applied(client: &Client) -> Result<Vec<i32>, InstallError> {
+    let exists: bool = client
+        .query_one("SELECT to_regclass('sms_migration') IS NOT NULL", &[])
+        .await
+        .map_err(DbError::from)?
+        .get(0);
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let rows = client.query("SELECT number FROM sms_migration", &[]).await.map_err(DbError::from)?;
+    let applied: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+    match applied.iter().find(|number| !MIGRATIONS.iter().any(|(known, _, _)| known == *number)) {
+        Some(newer) => Err(InstallError::Newer(*newer)),
+        None => Ok(applied),
+    }
+}
+
+/// Runs the transaction, again while locks are not to be had.
+async fn execute(client: &Client, sql: &str) -> Result<(), InstallError> {
+    let mut busy = String::new();
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        match client.batch_execute(sql).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                client.batch_execute("ROLLBACK").await.map_err(DbError::from)?;
+                match DbError::from(error) {
+                    DbError::Busy(message) => busy = message,
+                    error => return Err(error.into()),
+                }
+            }
+        }
+    }
+    Err(InstallError::Locked(busy))
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

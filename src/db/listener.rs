@@ -1,0 +1,124 @@
+//! The one direct connection: LISTEN for wake-ups, and the advisory lock that shows that this daemon lives.
+//!
+//! Nothing depends on it: without it the outbox is polled. It drains its socket at all times (a listener that stops
+//! reading can fill the server's notification queue until commits of the application fail), asks for a sign of life
+//! every [`PING_EVERY`], and reconnects afresh with a growing pause. After every LISTEN it wakes the claimer, because
+//! what came before the LISTEN was not announced to it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_postgres::AsyncMessage;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{DbError, Target};
+
+/// First half of the advisory lock's key, the owner number being the second: "sms" and a 3 in ASCII, unlikely to be another
+/// program's. Repeated in `sql/staff/owners.sql` and in `sms_maintain`.
+pub const LOCK_CLASS: i32 = 1_934_709_619;
+
+/// The channel; the same word stands in the SQL of the triggers.
+const CHANNEL: &str = "sms_outbox";
+
+/// How often the connection must show a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a sign of life may take.
+const PING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to connect: first and longest.
+const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// What the listener tells the rest of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hearing {
+    /// Wake-ups arrive.
+    Listening,
+    /// No direct connection, with the reason: the outbox is polled.
+    Polling(String),
+}
+
+/// Listens until `stop`, through any number of reconnects.
+pub async fn run(target: Target, owner: i32, wake: Arc<Notify>, hearing: watch::Sender<Hearing>, stop: CancellationToken) {
+    let mut pause = RECONNECT_PAUSE.0;
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = listen(&target, owner, &wake, &hearing) => ended,
+        };
+        if hearing.borrow().clone() == Hearing::Listening {
+            pause = RECONNECT_PAUSE.0;
+        }
+        let Err(error) = ended;
+        warn!(error = %error, "no direct connection to the database; the outbox is polled until it is back");
+        hearing.send_replace(Hearing::Polling(error.to_string()));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(RECONNECT_PAUSE.1);
+    }
+}
+
+/// One connection, from connect to its end, which is always an error.
+async fn listen(
+    target: &Target,
+    owner: i32,
+    wake: &Arc<Notify>,
+    hearing: &watch::Sender<Hearing>,
+) -> Result<std::convert::Infallible, DbError> {
+    let (client, mut connection) = target.config().connect(target.tls()).await?;
+    let drain_wake = Arc::clone(wake);
+    // The connection is driven by a task of its own, so that a slow statement never keeps it from draining the socket.
+    let mut driver = AbortOnDrop(tokio::spawn(async move {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => drain_wake.notify_one(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return DbError::from(error),
+                None => return DbError::Unavailable("the connection was closed".to_owned()),
+            }
+        }
+    }));
+    let start = async {
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+        client.query_typed("SELECT pg_try_advisory_lock($1, $2)", &[(&LOCK_CLASS, tokio_postgres::types::Type::INT4), (&owner, tokio_postgres::types::Type::INT4)]).await
+    };
+    let locked: bool = tokio::time::timeout(PING_DEADLINE, start)
+        .await
+        .map_err(|_| DbError::Unavailable("LISTEN was not answered".to_owned()))??
+        .first()
+        .is_some_and(|row| row.get(0));
+    if !locked {
+        debug!(owner, "the lock of this owner number is still held by an old session of ours");
+    }
+    hearing.send_replace(Hearing::Listening);
+    wake.notify_one();
+    info!(owner, "listening for wake-ups");
+    loop {
+        tokio::select! {
+            ended = &mut driver.0 => {
+                return Err(ended.unwrap_or_else(|error| DbError::Unavailable(error.to_string())));
+            }
+            () = tokio::time::sleep(PING_EVERY) => {
+                match tokio::time::timeout(PING_DEADLINE, client.batch_execute("")).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(error.into()),
+                    Err(_) => return Err(DbError::Unavailable("the direct connection is silent".to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// Ends the connection's task together with whoever waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<DbError>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,172 @@
+//! Statements: one file each under `sql/`, whose first line is its signature.
+//!
+//! `-- outbox/claim(floor bigint, slots bigint, ...)` names the statement, its arguments and their types. The types are
+//! sent with the statement, so that the server plans and runs it in one round trip; the names are checked at every call,
+//! so that two arguments of one type cannot change places unseen.
+
+use std::sync::LazyLock;
+
+use tokio_postgres::types::{ToSql, Type};
+
+use super::{Argument, DbError};
+
+/// One statement file.
+#[derive(Debug)]
+pub struct Statement {
+    name: String,
+    text: &'static str,
+    parameters: Vec<(String, Type)>,
+}
+
+impl Statement {
+    /// Reads a statement from the text of its file.
+    ///
+    /// # Errors
+    /// A sentence about the signature.
+    pub fn parse(text: &'static str) -> Result<Self, String> {
+        let first = text.lines().next().unwrap_or_default();
+        let signature = first.strip_prefix("-- ").and_then(|line| line.strip_suffix(')')).and_then(|line| line.split_once('('));
+        let Some((name, arguments)) = signature else {
+            return Err(format!("the first line is no signature: {first}"));
+        };
+        let parameters = arguments
+            .split(',')
+            .map(str::trim)
+            .filter(|argument| !argument.is_empty())
+            .map(|argument| {
+                let (label, word) = argument.split_once(' ').ok_or_else(|| format!("{name}: {argument}"))?;
+                Ok((label.to_owned(), type_named(word).ok_or_else(|| format!("{name}: unknown type {word}"))?))
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Self { name: name.to_owned(), text, parameters })
+    }
+
+    /// The name, which is the path of its file below `sql/` without the ending.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text sent to the server.
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
+
+    /// Pairs the arguments with their types, and refuses labels that are not those of the signature.
+    pub(super) fn bind<'a>(&self, arguments: &[Argument<'a>]) -> Result<Vec<(&'a (dyn ToSql + Sync), Type)>, DbError> {
+        let given = arguments.iter().map(|(label, _)| *label);
+        if !given.eq(self.parameters.iter().map(|(label, _)| label.as_str())) {
+            return Err(DbError::Unexpected(format!("{} was called with other arguments than its signature", self.name)));
+        }
+        Ok(arguments.iter().zip(&self.parameters).map(|((_, value), (_, kind))| (*value, kind.clone())).collect())
+    }
+}
+
+fn type_named(word: &str) -> Option<Type> {
+    Some(match word {
+        "bigint" => Type::INT8,
+        "int" => Type::INT4,
+        "text" => Type::TEXT,
+        "boolean" => Type::BOOL,
+        "timestamptz" => Type::TIMESTAMPTZ,
+        "bigint[]" => Type::INT8_ARRAY,
+        "int[]" => Type::INT4_ARRAY,
+        "text[]" => Type::TEXT_ARRAY,
+        _ => return None,
+    })
+}
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
+        $(
+            $(#[$doc])*
+            #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses every statement")]
+            pub static $name: LazyLock<Statement> =
+                LazyLock::new(|| Statement::parse(include_str!(concat!("../../sql/", $path, ".sql"))).expect($path));
+        )*
+
+        /// Every statement, for the tests that prepare them and read their plans.
+        pub fn all() -> Vec<(&'static str, &'static Statement)> {
+            vec![$(($path, &*$name)),*]
+        }
+    };
+}
+
+statements! {
+    /// Picks and leases rows.
+    CLAIM = "outbox/claim";
+    /// Moves finished rows to history.
+    SETTLE = "outbox/settle";
+    /// Puts claimed rows back.
+    POSTPONE = "outbox/postpone";
+    /// Keeps results that came too late.
+    EVIDENCE = "outbox/evidence";
+    /// Frees rows of ours that were never handed out.
+    UNCLAIM = "outbox/unclaim";
+    /// Finds rows of dead owners.
+    RESCUE = "outbox/rescue";
+    /// Decides about rows in doubt.
+    RESOLVE = "outbox/resolve";
+    /// Takes an owner number.
+    REGISTER = "daemon/register";
+    /// Reads the settings.
+    SETTINGS = "daemon/settings";
+    /// Sets the wake flag.
+    WANT_NOTIFY = "daemon/want_notify";
+    /// Months and retention.
+    MAINTAIN = "daemon/maintain";
+    /// Enqueues reminders.
+    REMIND = "daemon/remind";
+    /// Reads facts.
+    FACTS = "daemon/facts";
+    /// Changes a setting.
+    SET = "staff/set";
+    /// Lists messages.
+    LIST = "staff/list";
+    /// One message.
+    SHOW = "staff/show";
+    /// The story of one message.
+    STORY = "staff/story";
+    /// A message by hand.
+    ENQUEUE = "staff/enqueue";
+    /// Again.
+    RESEND = "staff/resend";
+    /// Not at all.
+    CANCEL = "staff/cancel";
+    /// Let go.
+    RELEASE = "staff/release";
+    /// Whether a source exists.
+    EXISTS = "staff/exists";
+    /// The live table at a glance.
+    QUEUE = "staff/queue";
+    /// Today's counts.
+    TODAY = "staff/today";
+    /// Daemons alive.
+    OWNERS = "staff/owners";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_carries_its_own_path_in_its_first_line() {
+        for (path, statement) in all() {
+            assert_eq!(path, statement.name());
+        }
+    }
+
+    #[test]
+    fn arguments_must_carry_the_labels_of_the_signature() {
+        let statement = Statement::parse("-- a/b(first bigint, second bigint)\nSELECT $1, $2").unwrap();
+        assert!(statement.bind(&[("first", &1_i64), ("second", &2_i64)]).is_ok());
+        assert!(statement.bind(&[("second", &1_i64), ("first", &2_i64)]).is_err());
+        assert!(statement.bind(&[("first", &1_i64)]).is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_signature_is_refused() {
+        assert!(Statement::parse("SELECT 1").is_err());
+        assert!(Statement::parse("-- a/b(x money)\nSELECT 1").is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! What we know of the garage: facts for texts, reminders of appointments.
+//!
+//! The SQL that names the garage's tables stands in `sql/garage/` alone, behind functions; a garage with other tables
+//! replaces that folder and keeps these signatures.
+
+pub mod facts;
+pub mod reminders;

@@ -1,0 +1,221 @@
+//! The desk: the one place where the script in force and the record meet.
+//!
+//! Owns both behind one lock, so that decisions and entries have one order; the lock is never held across an await.
+//! Beside it stand counters of connections, and the two who are told of entries: subscribers and the receipts' courier.
+//! Being too slow for either loses them news, never the gateway a message.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use super::courier::{Courier, Errand};
+use super::director::{Act, Cue, Director};
+use super::ledger::{Answer, Ledger, Received, Totals};
+use super::post::Post;
+use super::rule::Action;
+use super::script::Script;
+
+/// News a subscriber may fall behind before it loses the oldest, in messages.
+const NEWS_KEPT: usize = 4_096;
+
+/// Everything `GET /stats` tells.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stats {
+    /// Sums over the record.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// Connections taken since the start.
+    pub connections: u64,
+    /// Connections open now.
+    pub open_connections: u64,
+    /// Requests to send that are being answered now.
+    pub in_flight: u64,
+    /// Most requests to send that were being answered at one time, since the start or the last clear.
+    pub max_in_flight: u64,
+}
+
+/// What becomes of a message after it was entered.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// As the script has it.
+    Play(Cue, Arc<Received>),
+    /// 400 with this sentence.
+    Complain(String),
+    /// 401.
+    WrongKey,
+    /// 507: not entered.
+    Full,
+}
+
+#[derive(Debug)]
+struct State {
+    director: Director,
+    ledger: Ledger,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    state: Mutex<State>,
+    news: broadcast::Sender<Arc<Received>>,
+    courier: Courier,
+    connections: AtomicU64,
+    open_connections: Tally,
+    in_flight: Tally,
+}
+
+impl Desk {
+    pub(super) fn new(script: Script, courier: Courier) -> Desk {
+        Desk {
+            state: Mutex::new(State { director: Director::new(script), ledger: Ledger::default() }),
+            news: broadcast::Sender::new(NEWS_KEPT),
+            courier,
+            connections: AtomicU64::new(0),
+            open_connections: Tally::default(),
+            in_flight: Tally::default(),
+        }
+    }
+
+    /// Enters a message and says what becomes of it.
+    pub(super) fn receive(&self, mut post: Post, path: &str) -> Verdict {
+        let mut state = self.lock();
+        let State { director, ledger } = &mut *state;
+        if ledger.is_full() {
+            ledger.count(Answer::Status(507));
+            return Verdict::Full;
+        }
+        let key_ok = director.key_ok(post.key.as_deref());
+        if let Some(complaint) = post.complaint.take() {
+            self.tell(ledger.enter(post, path, key_ok, Answer::Status(400), false));
+            return Verdict::Complain(complaint);
+        }
+        if !key_ok {
+            self.tell(ledger.enter(post, path, false, Answer::Status(401), false));
+            return Verdict::WrongKey;
+        }
+        let cue = director.decide(path, &post.phone, &post.message);
+        let (answer, accepted) = outcome(&cue.act);
+        let received = ledger.enter(post, path, true, answer, accepted);
+        self.tell(Arc::clone(&received));
+        let receipts = director.receipts().filter(|_| accepted).map(Arc::clone);
+        drop(state);
+        if let Some(receipts) = receipts {
+            self.courier.send(Errand::new(Arc::clone(&received), receipts));
+        }
+        Verdict::Play(cue, received)
+    }
+
+    /// Whether a request is reset before its body is read, and after how long.
+    pub(super) fn before_read(&self) -> Option<Duration> {
+        self.lock().director.before_read()
+    }
+
+    pub(super) fn count(&self, answer: Answer) {
+        self.lock().ledger.count(answer);
+    }
+
+    pub(super) fn messages(&self) -> Vec<Arc<Received>> {
+        self.lock().ledger.messages().to_vec()
+    }
+
+    pub(super) fn message_count(&self) -> usize {
+        self.lock().ledger.messages().len()
+    }
+
+    pub(super) fn clear(&self) {
+        self.lock().ledger.clear();
+        self.in_flight.forget_peak();
+    }
+
+    pub(super) fn set_script(&self, script: Script) {
+        self.lock().director = Director::new(script);
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Received>> {
+        self.news.subscribe()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let totals = self.lock().ledger.totals();
+        Stats {
+            totals,
+            connections: self.connections.load(Ordering::Relaxed),
+            open_connections: self.open_connections.now(),
+            in_flight: self.in_flight.now(),
+            max_in_flight: self.in_flight.peak(),
+        }
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub(super) fn connected(&self) -> Counted<'_> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open_connections.begin()
+    }
+
+    /// Counts a request to send for as long as the guard lives.
+    pub(super) fn answering(&self) -> Counted<'_> {
+        self.in_flight.begin()
+    }
+
+    fn tell(&self, received: Arc<Received>) {
+        // An error means that nobody listens.
+        let _ = self.news.send(received);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done by a panic that a reader could stumble over: sums at worst miss one message.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is entered for an act: the answer, and whether it says that the message was taken.
+fn outcome(act: &Act) -> (Answer, bool) {
+    match act {
+        Act::Accept => (Answer::Status(200), true),
+        Act::Error(status) => (Answer::Status(status.as_u16()), false),
+        Act::Rule(rule) => match &rule.action {
+            Action::Fault(fault) => (Answer::Fault(*fault), false),
+            Action::Answer { status, accepts, .. } => (Answer::Status(status.as_u16()), *accepts),
+        },
+    }
+}
+
+/// How many there are now, and the most there were.
+#[derive(Debug, Default)]
+struct Tally {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Tally {
+    fn begin(&self) -> Counted<'_> {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+        Counted(self)
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    fn forget_peak(&self) {
+        self.peak.store(self.now(), Ordering::Relaxed);
+    }
+}
+
+/// One that is counted while it lives.
+#[derive(Debug)]
+pub(super) struct Counted<'a>(&'a Tally);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}

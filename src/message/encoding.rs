@@ -1,0 +1,477 @@
+//! How a text travels: the alphabet it needs, the segments it costs, the octets it becomes.
+//!
+//! Owns 3GPP TS 23.038: the GSM 7-bit default alphabet with its extension table, UCS-2, and the splitting of long
+//! texts. Never rewrites a text (transliteration is somebody else's) and never talks to a provider.
+//!
+//! A text goes in GSM-7 if all of its characters are in the default alphabet, else the whole text goes in UCS-2. An SMS
+//! holds 140 octets: 160 septets or 70 UTF-16 code units. A longer text is cut into segments that carry a 6-octet
+//! concatenation header (8-bit reference), which leaves 153 septets or 67 units. Segments are filled greedily, but
+//! neither an escape pair nor a surrogate pair is cut in two, so a segment may stay one unit short.
+//!
+//! There are no national shift tables: none exists for French or Arabic, and the others are not known everywhere.
+//! Lowercase ç counts as outside of the alphabet: position 0x09 is capital Ç in the specification, and although some
+//! tables map ç there, handsets show Ç.
+//!
+//! Nothing here can fail; what one segment count is worth, and how many are too many, is for the caller to say (a
+//! concatenation header cannot number more than 255).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Septets that a text in one SMS may have.
+const GSM7_SINGLE_SEPTETS: usize = 160;
+/// Septets in each segment of a longer text.
+const GSM7_SEGMENT_SEPTETS: usize = 153;
+/// UTF-16 code units that a text in one SMS may have.
+const UCS2_SINGLE_UNITS: usize = 70;
+/// UTF-16 code units in each segment of a longer text.
+const UCS2_SEGMENT_UNITS: usize = 67;
+
+/// The septet that announces a character of the extension table.
+const ESCAPE: u8 = 0x1B;
+
+/// The default alphabet by septet (TS 23.038, 6.2.1). The escape at 0x1B is no character: U+001B stands in its place
+/// and is left out of the look-up.
+const BASIC: [char; 128] = [
+    '@', '£', '$', '¥', 'è', 'é', 'ù', 'ì', 'ò', 'Ç', '\n', 'Ø', 'ø', '\r', 'Å', 'å', // 0x00
+    'Δ', '_', 'Φ', 'Γ', 'Λ', 'Ω', 'Π', 'Ψ', 'Σ', 'Θ', 'Ξ', '\u{1B}', 'Æ', 'æ', 'ß', 'É', // 0x10
+    ' ', '!', '"', '#', '¤', '%', '&', '\'', '(', ')', '*', '+', ',', '-', '.', '/', // 0x20
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', ':', ';', '<', '=', '>', '?', // 0x30
+    '¡', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K', 'L', 'M', 'N', 'O', // 0x40
+    'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'Ä', 'Ö', 'Ñ', 'Ü', '§', // 0x50
+    '¿', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', // 0x60
+    'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', 'ä', 'ö', 'ñ', 'ü', 'à', // 0x70
+];
+
+/// The extension table, but for the euro sign: the character and the septet after the escape (TS 23.038, 6.2.1.1).
+const EXTENSION: [(char, u8); 9] = [
+    ('\u{C}', 0x0A),
+    ('^', 0x14),
+    ('{', 0x28),
+    ('}', 0x29),
+    ('\\', 0x2F),
+    ('[', 0x3C),
+    ('~', 0x3D),
+    (']', 0x3E),
+    ('|', 0x40),
+];
+
+/// The euro sign of the extension table, which lies beyond the look-up table.
+const EURO: (char, u8) = ('€', 0x65);
+
+/// Code points the look-up table covers: up to U+03FF, where Greek ends.
+const LOOKUP_CODE_POINTS: usize = 0x400;
+
+/// What a character is in GSM-7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Septets {
+    Basic(u8),
+    Escaped(u8),
+    Outside,
+}
+
+/// [`BASIC`] and [`EXTENSION`] turned round, so that a character costs one look-up.
+static LOOKUP: [Septets; LOOKUP_CODE_POINTS] = {
+    let mut table = [Septets::Outside; LOOKUP_CODE_POINTS];
+    let mut septet = 0;
+    while septet < BASIC.len() {
+        if septet != ESCAPE as usize {
+            table[BASIC[septet] as usize] = Septets::Basic(septet as u8);
+        }
+        septet += 1;
+    }
+    let mut index = 0;
+    while index < EXTENSION.len() {
+        let (character, septet) = EXTENSION[index];
+        table[character as usize] = Septets::Escaped(septet);
+        index += 1;
+    }
+    table
+};
+
+impl Septets {
+    fn of(character: char) -> Self {
+        match LOOKUP.get(character as usize) {
+            Some(septets) => *septets,
+            None if character == EURO.0 => Self::Escaped(EURO.1),
+            None => Self::Outside,
+        }
+    }
+
+    /// How many septets; none if the character is outside of the alphabet.
+    fn count(self) -> usize {
+        match self {
+            Self::Basic(_) => 1,
+            Self::Escaped(_) => 2,
+            Self::Outside => 0,
+        }
+    }
+}
+
+/// The alphabet a text travels in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// The GSM 7-bit default alphabet with its extension table.
+    Gsm7,
+    /// UCS-2, in fact UTF-16 big endian: handsets join surrogate pairs.
+    Ucs2,
+}
+
+/// A word that names no [`Encoding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an encoding is either \"gsm7\" or \"ucs2\"")]
+pub struct UnknownEncoding;
+
+impl Encoding {
+    /// The word written to `sms_message.encoding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gsm7 => "gsm7",
+            Self::Ucs2 => "ucs2",
+        }
+    }
+
+    /// Septets or UTF-16 code units of a character.
+    fn units(self, character: char) -> usize {
+        match self {
+            Self::Gsm7 => Septets::of(character).count(),
+            Self::Ucs2 => character.len_utf16(),
+        }
+    }
+
+    /// Units in a lone SMS, and in each segment of a longer text.
+    fn limits(self) -> (usize, usize) {
+        match self {
+            Self::Gsm7 => (GSM7_SINGLE_SEPTETS, GSM7_SEGMENT_SEPTETS),
+            Self::Ucs2 => (UCS2_SINGLE_UNITS, UCS2_SEGMENT_UNITS),
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = UnknownEncoding;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "gsm7" => Ok(Self::Gsm7),
+            "ucs2" => Ok(Self::Ucs2),
+            _ => Err(UnknownEncoding),
+        }
+    }
+}
+
+/// What a text costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// The alphabet it needs.
+    pub encoding: Encoding,
+    /// Its length in septets (GSM-7, an escape pair is two) or UTF-16 code units (UCS-2), without headers.
+    pub units: usize,
+    /// The segments it is sent, and charged, as. An empty text has none: there is nothing to send.
+    pub segments: u32,
+}
+
+/// Measures a text in one pass, without allocation.
+pub fn measure(text: &str) -> Measure {
+    let mut gsm7 = Filling::new(Encoding::Gsm7);
+    let mut ucs2 = Filling::new(Encoding::Ucs2);
+    let mut fits_gsm7 = true;
+    for character in text.chars() {
+        let septets = Septets::of(character);
+        fits_gsm7 &= septets != Septets::Outside;
+        gsm7.push(septets.count());
+        ucs2.push(character.len_utf16());
+    }
+    if fits_gsm7 { gsm7.measure() } else { ucs2.measure() }
+}
+
+/// The text cut where one segment ends and the next begins. Joined, the pieces are the text; an empty text has none.
+pub fn segments(text: &str) -> Vec<&str> {
+    let Measure { encoding, segments, .. } = measure(text);
+    match segments {
+        0 => Vec::new(),
+        1 => vec![text],
+        _ => {
+            let mut pieces = Vec::with_capacity(segments as usize);
+            let mut piece_at = 0;
+            let mut filling = Filling::new(encoding);
+            for (at, character) in text.char_indices() {
+                if filling.push(encoding.units(character)) {
+                    pieces.push(&text[piece_at..at]);
+                    piece_at = at;
+                }
+            }
+            pieces.push(&text[piece_at..]);
+            pieces
+        }
+    }
+}
+
+/// The characters that force a text into UCS-2, each with its index counted in characters from 0.
+pub fn forces_ucs2(text: &str) -> impl Iterator<Item = (usize, char)> {
+    text.chars().enumerate().filter(|(_, character)| Septets::of(*character) == Septets::Outside)
+}
+
+/// The text in GSM-7, one septet an octet (unpacked, as SMPP data coding 0 wants it), escapes included; `None` if a
+/// character is outside of the alphabet.
+pub fn encode_gsm7(text: &str) -> Option<Vec<u8>> {
+    let mut septets = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match Septets::of(character) {
+            Septets::Basic(septet) => septets.push(septet),
+            Septets::Escaped(septet) => septets.extend([ESCAPE, septet]),
+            Septets::Outside => return None,
+        }
+    }
+    Some(septets)
+}
+
+/// The text in UCS-2, big endian, without byte order mark (SMPP data coding 8).
+pub fn encode_ucs2(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+/// Fills the segments of a text one character after the other.
+struct Filling {
+    encoding: Encoding,
+    units: usize,
+    in_segment: usize,
+    segments: u32,
+}
+
+impl Filling {
+    fn new(encoding: Encoding) -> Self {
+        Self { encoding, units: 0, in_segment: 0, segments: 1 }
+    }
+
+    /// Adds a character of this many units, as if the text were a long one; true if it begins a new segment.
+    fn push(&mut self, units: usize) -> bool {
+        self.units += units;
+        self.in_segment += units;
+        let overflows = self.in_segment > self.encoding.limits().1;
+        if overflows {
+            self.segments = self.segments.saturating_add(1);
+            self.in_segment = units;
+        }
+        overflows
+    }
+
+    fn measure(self) -> Measure {
+        let segments = match self.units {
+            0 => 0,
+            units if units <= self.encoding.limits().0 => 1,
+            _ => self.segments,
+        };
+        Measure { encoding: self.encoding, units: self.units, segments }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The default alphabet in the order of TS 23.038, without the escape.
+    const ALPHABET: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?\
+        ¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
+
+    /// The extension table in the order of TS 23.038.
+    const EXTENDED: &str = "\u{C}^{}\\[~]|€";
+
+    fn gsm7(units: usize, segments: u32) -> Measure {
+        Measure { encoding: Encoding::Gsm7, units, segments }
+    }
+
+    fn ucs2(units: usize, segments: u32) -> Measure {
+        Measure { encoding: Encoding::Ucs2, units, segments }
+    }
+
+    fn service(first_name: &str, car: &str) -> String {
+        format!(
+            "Bonjour {first_name}, votre service pour {car} est terminé. \
+             Merci de nous contacter pour récupérer votre véhicule."
+        )
+    }
+
+    fn invoice(first_name: &str, number: &str, amount: &str, car: &str) -> String {
+        format!(
+            "Bonjour {first_name}, une nouvelle facture ({number}) de {amount} DT pour votre {car} a été émise. \
+             Merci de votre confiance."
+        )
+    }
+
+    fn reminder(first_name: &str, car: &str, date: &str) -> String {
+        format!(
+            "Bonjour {first_name}, rappel de votre rendez-vous pour votre {car} le {date} à 09:30. \
+             En cas d'empêchement, merci de nous contacter."
+        )
+    }
+
+    #[test]
+    fn the_fixed_texts_of_the_garage_leave_the_documented_room_for_their_values() {
+        // The space between make and model is fixed.
+        assert_eq!(measure(&service("", " ")), gsm7(98, 1));
+        assert_eq!(measure(&invoice("", "", "", " ")), gsm7(92, 1));
+        assert_eq!(measure(&reminder("", " ", "")).units, 105 + "09:30".len());
+    }
+
+    #[test]
+    fn real_values_cost_the_documented_segments() {
+        let golf = "Volkswagen Golf 7 GTD";
+        let citroen = "Citroën C4 Picasso";
+        let mercedes = "Mercedes-Benz Classe A 180 d AMG Line";
+        assert_eq!(measure(&service("Sami", "Kia Rio")), gsm7(108, 1));
+        assert_eq!(measure(&service("Mohamed Amine", golf)), gsm7(131, 1));
+        assert_eq!(measure(&service("François", citroen)), ucs2(123, 2));
+        assert_eq!(measure(&service("محمد", "Peugeot 208")), ucs2(112, 2));
+        assert_eq!(measure(&service("Abderrahmane", mercedes)), gsm7(146, 1));
+
+        assert_eq!(measure(&invoice("Sami", "INV-2025-0042", "350.500", "Kia Rio")), gsm7(122, 1));
+        assert_eq!(measure(&invoice("Mohamed Amine", "FAC-2025-000123", "1 250,500", golf)), gsm7(149, 1));
+        assert_eq!(measure(&invoice("Mohamed Amine", "FAC-2025-000123", "1\u{202F}250,500", golf)), ucs2(149, 3));
+        assert_eq!(measure(&invoice("François", "FAC-2025-000123", "1250.500", citroen)), ucs2(140, 3));
+        assert_eq!(measure(&invoice("محمد", "FAC-2025-000123", "1250.500", "Peugeot 208")), ucs2(129, 2));
+        assert_eq!(measure(&invoice("Abderrahmane", "FAC-2025-000123", "12 250,500", mercedes)), gsm7(165, 2));
+
+        assert_eq!(measure(&reminder("Sami", "Kia Rio", "23/11/2026")), ucs2(130, 2));
+        assert_eq!(measure(&reminder("Mohamed Amine", golf, "23/11/2026")), ucs2(153, 3));
+        assert_eq!(measure(&reminder("François", citroen, "3 décembre 2026")), ucs2(150, 3));
+        assert_eq!(measure(&reminder("محمد", "Peugeot 208", "23/11/2026")), ucs2(134, 2));
+        assert_eq!(measure(&reminder("Abderrahmane", mercedes, "mardi 1 décembre 2026")), ucs2(179, 3));
+        assert_eq!(measure("Bonjour Sami, votre Kia Rio est prête."), ucs2(38, 1));
+    }
+
+    #[test]
+    fn an_empty_text_has_no_segment() {
+        assert_eq!(measure(""), gsm7(0, 0));
+        assert!(segments("").is_empty());
+    }
+
+    #[test]
+    fn segments_end_where_the_standard_says() {
+        for (units, count) in [(1, 1), (160, 1), (161, 2), (306, 2), (307, 3), (459, 3), (460, 4)] {
+            assert_eq!(measure(&"a".repeat(units)), gsm7(units, count));
+        }
+        for (units, count) in [(1, 1), (70, 1), (71, 2), (134, 2), (135, 3), (201, 3), (202, 4)] {
+            assert_eq!(measure(&"ê".repeat(units)), ucs2(units, count));
+        }
+    }
+
+    #[test]
+    fn an_escape_pair_counts_twice_and_is_not_cut() {
+        assert_eq!(measure(&"€".repeat(80)), gsm7(160, 1));
+        assert_eq!(measure(&"€".repeat(81)), gsm7(162, 2));
+        // 76 pairs fit into a segment of 153, and one septet is lost.
+        assert_eq!(measure(&"€".repeat(152)), gsm7(304, 2));
+        assert_eq!(measure(&"€".repeat(153)), gsm7(306, 3));
+        let text = format!("{}€{}", "a".repeat(152), "b".repeat(151));
+        assert_eq!(measure(&text), gsm7(305, 2));
+        assert_eq!(segments(&text), [&text[..152], &text[152..]]);
+        assert_eq!(measure(&format!("{text}b")), gsm7(306, 3));
+    }
+
+    #[test]
+    fn a_surrogate_pair_counts_twice_and_is_not_cut() {
+        assert_eq!(measure(&"🚗".repeat(35)), ucs2(70, 1));
+        assert_eq!(measure(&"🚗".repeat(36)), ucs2(72, 2));
+        let text = format!("{}🚗{}", "a".repeat(66), "b".repeat(65));
+        assert_eq!(measure(&text), ucs2(133, 2));
+        assert_eq!(segments(&text), [&text[..66], &text[66..]]);
+        assert_eq!(measure(&format!("{text}b")), ucs2(134, 3));
+    }
+
+    #[test]
+    fn the_characters_of_french_are_in_their_documented_class() {
+        for inside in "àéèùäöüæÆÇÉÄÖÜ€\n\r\u{C}^{}\\[~]|@_".chars() {
+            assert_eq!(measure(&inside.to_string()).encoding, Encoding::Gsm7, "{inside:?}");
+        }
+        for outside in "âêëîïôûçœÿÀÂÈÊËÎÏÔÙÛŒŸ’‘“”«»…–—°№²`´\u{A0}\u{202F}\t\u{1B}\0مΑ".chars()
+        {
+            assert_eq!(measure(&outside.to_string()).encoding, Encoding::Ucs2, "{outside:?}");
+            assert_eq!(forces_ucs2(&format!("é€{outside}a")).collect::<Vec<_>>(), [(2, outside)]);
+            assert_eq!(encode_gsm7(&outside.to_string()), None);
+        }
+        assert_eq!(forces_ucs2("Bonjour à tous").next(), None);
+    }
+
+    #[test]
+    fn texts_become_the_octets_of_the_standard() {
+        assert_eq!(encode_gsm7(ALPHABET), Some((0x00..0x80).filter(|septet| *septet != 0x1B).collect()));
+        let extended = [0x0A, 0x14, 0x28, 0x29, 0x2F, 0x3C, 0x3D, 0x3E, 0x40, 0x65];
+        assert_eq!(encode_gsm7(EXTENDED), Some(extended.iter().flat_map(|septet| [0x1B, *septet]).collect()));
+        assert_eq!(encode_gsm7("à 5 €\n"), Some(vec![0x7F, 0x20, 0x35, 0x20, 0x1B, 0x65, 0x0A]));
+        assert_eq!(encode_gsm7("[ok]\u{C}"), Some(vec![0x1B, 0x3C, 0x6F, 0x6B, 0x1B, 0x3E, 0x1B, 0x0A]));
+        assert_eq!(encode_gsm7(""), Some(vec![]));
+        assert_eq!(encode_ucs2("ê🚗"), [0x00, 0xEA, 0xD8, 0x3D, 0xDE, 0x97]);
+    }
+
+    #[test]
+    fn an_encoding_is_read_as_it_is_written() {
+        for encoding in [Encoding::Gsm7, Encoding::Ucs2] {
+            assert_eq!(encoding.to_string().parse(), Ok(encoding));
+        }
+        assert_eq!("GSM-7".parse::<Encoding>(), Err(UnknownEncoding));
+    }
+
+    /// A second implementation, slow and plain: each character by a search, each segment taken off the front.
+    fn measure_plainly(text: &str) -> (Measure, Vec<String>) {
+        let fits = text.chars().all(|character| ALPHABET.contains(character) || EXTENDED.contains(character));
+        let (encoding, single, long) = if fits { (Encoding::Gsm7, 160, 153) } else { (Encoding::Ucs2, 70, 67) };
+        let cost = |character: &char| {
+            if fits { 1 + usize::from(EXTENDED.contains(*character)) } else { character.len_utf16() }
+        };
+        let mut rest: Vec<char> = text.chars().collect();
+        let units = rest.iter().map(cost).sum();
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            let room = if units <= single { single } else { long };
+            let mut count = rest.len();
+            while rest[..count].iter().map(cost).sum::<usize>() > room {
+                count -= 1;
+            }
+            pieces.push(rest.drain(..count).collect());
+        }
+        (Measure { encoding, units, segments: u32::try_from(pieces.len()).unwrap() }, pieces)
+    }
+
+    proptest! {
+        #[test]
+        fn measures_and_cuts_agree_with_the_plain_implementation(text in prop_oneof![
+            any::<String>(),
+            "[a-zéèà €|\\[~]{0,500}",
+            "[a-z€]{140,170}",
+            "[a-zêç€🚗]{0,250}",
+            "[a🚗]{60,75}",
+        ]) {
+            let (measured, pieces) = measure_plainly(&text);
+            prop_assert_eq!(measure(&text), measured);
+            prop_assert_eq!(segments(&text), pieces);
+            prop_assert_eq!(segments(&text).concat(), text);
+        }
+
+        #[test]
+        fn the_octets_have_the_measured_length_and_decode_to_the_text(
+            text in prop_oneof![any::<String>(), "[a-zà€^]{0,200}"],
+        ) {
+            let measured = measure(&text);
+            prop_assert_eq!(forces_ucs2(&text).next().is_none(), measured.encoding == Encoding::Gsm7);
+            if let Some(septets) = encode_gsm7(&text) {
+                prop_assert_eq!((measured.encoding, measured.units), (Encoding::Gsm7, septets.len()));
+                prop_assert!(septets.iter().all(|septet| *septet < 0x80));
+            } else {
+                prop_assert_eq!(measured.encoding, Encoding::Ucs2);
+            }
+            let octets = encode_ucs2(&text);
+            let units: Vec<u16> = octets.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+            prop_assert_eq!(String::from_utf16(&units).ok(), Some(text));
+        }
+    }
+}

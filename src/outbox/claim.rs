@@ -1,0 +1,112 @@
+//! Leases rows, in one statement; see `sql/outbox/claim.sql`.
+
+use std::time::{Duration, Instant};
+
+use super::floor::Look;
+use super::lease::{Claimed, Lease, Row};
+use crate::db::{Database, DbError, Row as DatabaseRow, field, statement};
+use crate::message::kind::Kind;
+
+/// What a lease lasts beyond the longest attempt: time to read facts, to render, and to wait for a slow machine.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(40);
+
+/// The answer of one claim.
+#[derive(Debug)]
+pub struct Batch {
+    /// Rows of ours now.
+    pub rows: Vec<Claimed>,
+    /// What the look at the outbox saw.
+    pub look: Look,
+    /// The version of the settings at the moment of the claim.
+    pub settings_version: i64,
+    /// Whether the wake flag is set.
+    pub wanted: bool,
+    /// How long until the next scheduled row is due.
+    pub next_due: Option<Duration>,
+    /// The database's clock.
+    pub database_now: jiff::Timestamp,
+}
+
+/// Who claims, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Ids above this are looked at.
+    pub floor: i64,
+    /// Rows at most.
+    pub slots: usize,
+    /// Our owner number.
+    pub owner: i32,
+    /// The token of this claim, used once.
+    pub token: i64,
+    /// How long the lease lasts.
+    pub lease: Duration,
+}
+
+/// Claims.
+///
+/// # Errors
+/// [`DbError`]; after [`DbError::Unavailable`] rows may be leased to the token all the same.
+pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> {
+    let begun = Instant::now();
+    let slots = i64::try_from(claim.slots).unwrap_or(i64::MAX);
+    let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+    let rows = database
+        .query(
+            &statement::CLAIM,
+            &[("floor", &claim.floor), ("slots", &slots), ("owner", &claim.owner), ("token", &claim.token), ("lease_ms", &lease_ms)],
+        )
+        .await?;
+    let head = rows.first().ok_or_else(|| DbError::Unexpected("outbox/claim answered without its head".to_owned()))?;
+    let mut claimed = Vec::with_capacity(rows.len());
+    let mut highest_fresh = 0;
+    for row in &rows {
+        let Some(id) = field::<Option<i64>>(row, "id")? else { break };
+        if field::<bool>(row, "fresh")? {
+            highest_fresh = highest_fresh.max(id);
+        }
+        // The lease is counted from before the statement was sent: never longer than the database's.
+        claimed.push(read(row, id, claim.token, begun + claim.lease)?);
+    }
+    let look = Look {
+        last_id: field(head, "last_id")?,
+        xmin: field(head, "snapshot_xmin")?,
+        xmax: field(head, "snapshot_xmax")?,
+        claimed: highest_fresh,
+        full: claimed.len() >= claim.slots,
+        took: begun.elapsed(),
+    };
+    Ok(Batch {
+        rows: claimed,
+        look,
+        settings_version: field::<Option<i64>>(head, "settings_version")?.unwrap_or_default(),
+        wanted: field(head, "wanted")?,
+        next_due: field::<Option<f64>>(head, "next_due_s")?.map(seconds),
+        database_now: field(head, "database_now")?,
+    })
+}
+
+fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed, DbError> {
+    let kind: &str = field(row, "kind")?;
+    let kind: Kind = kind.parse().map_err(|_| DbError::Unexpected(format!("message {id} has kind {kind}")))?;
+    Ok(Claimed {
+        lease: Lease { id, token, attempt: field(row, "attempt")?, ends },
+        row: Row {
+            kind,
+            source_id: field(row, "source_id")?,
+            recipient: field(row, "recipient")?,
+            body: field(row, "body")?,
+            lang: field(row, "lang")?,
+            by_hand: field::<Option<&str>>(row, "requested_by")?.is_some(),
+            released: field(row, "released")?,
+            source_at: field(row, "source_at")?,
+            failures: field(row, "failures")?,
+            observed: field(row, "observed")?,
+            age: field::<Option<f64>>(row, "age_s")?.map(seconds).unwrap_or_default(),
+        },
+    })
+}
+
+/// A clock that went backward makes negative ages: they count as none.
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,207 @@
+//! Below which id no claim needs to look.
+//!
+//! Rows settle and leave; their dead index entries stay until vacuum, and for as long as an old snapshot is held open.
+//! A claim that started at the beginning of the index would walk them all. A cursor of "id above the last one seen"
+//! would lose rows that commit late, because the order of ids is not the order of commits.
+//!
+//! So the floor rises only over ids of transactions known to be over. Each look at the outbox reads the highest id given
+//! out so far and the snapshot's bounds. An id belongs to a transaction that had a number when the id was given out, or
+//! got one a moment later; a mark therefore pairs the ids of one look with the upper bound of the *next* look, at least
+//! [`SETTLE`] later. Once the lower bound of running transactions has passed it, every one of these ids has committed or
+//! never will. While a transaction stays open the floor stands still, and claims use [`Floor::high`], the highest id
+//! claimed, with a look from the safe floor now and then.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long after an id was given out its transaction surely has a number: the two are microseconds apart.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often a busy claimer looks from the safe floor, so that a late commit waits no longer than this.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// A sweep may take this share of the time: while a held transaction keeps the floor down, sweeps get dearer and rarer.
+const SWEEP_SHARE: u32 = 20;
+
+/// How often everything is looked at from the beginning, whatever the bookkeeping says: a row that was locked while the
+/// claim passed it (by a session of staff, or by a daemon whose claim then failed) lies below the floor unseen.
+const FULL_EVERY: Duration = Duration::from_secs(30);
+
+/// A full look may take this share of the time, however large the table has become.
+const FULL_SHARE: u32 = 100;
+
+/// Marks kept while a transaction stays open; beyond it the newest is replaced.
+const MARKS_LIMIT: usize = 64;
+
+/// What one look at the outbox saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Highest id given out.
+    pub last_id: i64,
+    /// Every transaction below this number is over.
+    pub xmin: i64,
+    /// No transaction at or above this number had begun.
+    pub xmax: i64,
+    /// The highest id claimed in this look, 0 for none.
+    pub claimed: i64,
+    /// Whether it claimed as much as it was allowed to.
+    pub full: bool,
+    /// How long the look took.
+    pub took: Duration,
+}
+
+/// The claimer's bookkeeping.
+#[derive(Debug)]
+pub struct Floor {
+    safe: i64,
+    high: i64,
+    /// The ids of a look, waiting for the upper bound of a later one.
+    open: Option<(i64, Instant)>,
+    /// Ids, and the transaction number that must be over before they are below the floor.
+    marks: VecDeque<(i64, i64)>,
+    busy: bool,
+    swept: Instant,
+    sweep_cost: Duration,
+    full_look: Instant,
+    full_cost: Duration,
+}
+
+impl Floor {
+    /// A floor that knows nothing: the first look starts at the beginning.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            safe: 0,
+            high: 0,
+            open: None,
+            marks: VecDeque::new(),
+            busy: false,
+            swept: now,
+            sweep_cost: Duration::ZERO,
+            full_look: now,
+            full_cost: Duration::ZERO,
+        }
+    }
+
+    /// Ids above this are to be looked at now.
+    pub fn start(&self, now: Instant) -> i64 {
+        if now.duration_since(self.full_look) >= FULL_EVERY.max(self.full_cost * FULL_SHARE) {
+            return 0;
+        }
+        let sweep_due = now.duration_since(self.swept) >= SWEEP_EVERY.max(self.sweep_cost * SWEEP_SHARE);
+        if self.busy && !sweep_due { self.high } else { self.safe }
+    }
+
+    /// Learns from a look that began at `start`.
+    pub fn learn(&mut self, start: i64, look: Look, now: Instant) {
+        if look.last_id < self.high || look.last_id < self.safe {
+            // The sequence went back: a restore. Nothing known before holds.
+            *self = Self::new(now);
+            return;
+        }
+        if start == 0 {
+            self.full_look = now;
+            self.full_cost = look.took;
+        }
+        if start <= self.safe {
+            self.swept = now;
+            self.sweep_cost = look.took;
+        }
+        self.busy = look.full;
+        self.high = self.high.max(look.claimed);
+        while let Some((ids, over)) = self.marks.front().copied() {
+            if look.xmin < over {
+                break;
+            }
+            self.marks.pop_front();
+            // A full look from here may have left rows behind; the floor follows the claims, never overtakes them.
+            self.safe = self.safe.max(if look.full { ids.min(self.high) } else { ids });
+        }
+        match self.open {
+            Some((ids, seen)) if now.duration_since(seen) >= SETTLE => {
+                if self.marks.len() >= MARKS_LIMIT {
+                    self.marks.pop_back();
+                }
+                self.marks.push_back((ids, look.xmax));
+                self.open = Some((look.last_id, now));
+            }
+            Some(_) => {}
+            None => self.open = Some((look.last_id, now)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(last_id: i64, xmin: i64, xmax: i64) -> Look {
+        Look { last_id, xmin, xmax, claimed: 0, full: false, took: Duration::from_millis(1) }
+    }
+
+    /// Looks once a second, and returns where the next one would start.
+    fn run(floor: &mut Floor, mut now: Instant, looks: &[Look]) -> i64 {
+        for look in looks {
+            let start = floor.start(now);
+            floor.learn(start, *look, now);
+            now += Duration::from_secs(1);
+        }
+        floor.start(now)
+    }
+
+    #[test]
+    fn the_floor_rises_over_ids_whose_transactions_are_over() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        assert_eq!(run(&mut floor, now, &[look(100, 50, 50), look(120, 60, 60), look(120, 60, 60)]), 100);
+    }
+
+    #[test]
+    fn an_open_transaction_holds_the_floor_down() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        // Transaction 55 stays open: it may hold an id up to 120.
+        let looks = [look(100, 50, 50), look(120, 55, 60), look(500, 55, 90), look(900, 55, 120)];
+        assert_eq!(run(&mut floor, now, &looks), 0);
+        // It ends: everything marked before 120 may go below the floor.
+        assert_eq!(run(&mut floor, now + Duration::from_secs(5), &[look(900, 121, 121)]), 500);
+    }
+
+    #[test]
+    fn a_sequence_that_went_back_starts_everything_again() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        run(&mut floor, now, &[look(100, 50, 50), look(120, 60, 60), look(120, 60, 60)]);
+        assert_eq!(run(&mut floor, now + Duration::from_secs(5), &[look(3, 70, 70)]), 0);
+    }
+
+    #[test]
+    fn a_busy_claimer_continues_above_what_it_claimed_and_sweeps_now_and_then() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        let busy = |claimed| Look { claimed, full: true, ..look(1000, 10, 10) };
+        floor.learn(0, busy(32), now);
+        assert_eq!(floor.start(now + Duration::from_millis(1)), 32);
+        assert_eq!(floor.start(now + SWEEP_EVERY), 0);
+    }
+
+    #[test]
+    fn rows_left_behind_by_full_looks_never_fall_below_the_floor() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        let mut at = now;
+        for claimed in [10, 20, 30, 40, 50] {
+            let start = floor.start(at);
+            floor.learn(start, Look { claimed, full: true, ..look(1000, 10_000, 10_000) }, at);
+            at += Duration::from_secs(1);
+            assert!(floor.safe <= claimed);
+        }
+    }
+
+    #[test]
+    fn everything_is_looked_at_again_after_a_while() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        run(&mut floor, now, &[look(100, 50, 50), look(120, 60, 60), look(120, 60, 60)]);
+        assert_eq!(floor.start(now + FULL_EVERY), 0);
+    }
+}

@@ -1,0 +1,40 @@
+//! The life of a row of `sms_outbox`: claim, prepare, send, settle, rescue. Knows no table of the garage and no provider's
+//! protocol.
+//!
+//! # Protocol
+//!
+//! **Claim.** One claimer task owns all scheduling state: which provider, how many free slots, what the rate allows, where
+//! to look. It claims as many rows as can be sent now and no more, because a claim is an attempt. The claim commits before
+//! anything is sent: it is the write-ahead intent. Each claimed row carries a lease: this daemon's owner number, a token of
+//! the claim, an end by the database's clock.
+//!
+//! **Prepare.** Facts are read for the whole batch, [`policy`](crate::message::policy) decides, the text is rendered, the
+//! number normalised. A row that cannot be sent is settled, deferred or held with a reason; it never blocks the next.
+//!
+//! **Send.** A request is written only when the rest of the lease covers the longest time it may take. Then exactly one
+//! [`Outcome`](crate::message::outcome::Outcome) follows. No transaction is open meanwhile.
+//!
+//! **Settle.** One settler task writes results, as many as have come in, fenced by the token. While results cannot be
+//! written nothing is claimed; they are kept and tried again until they are.
+//!
+//! **Rescue.** Rows whose lease ran out belong to a daemon that died. What became of them is unknown: they wait for proof,
+//! then the policy of their kind decides. They are never simply queued again.
+//!
+//! **Wake.** The claimer polls; a NOTIFY only shortens the wait. It asks for one (a flag) before it sleeps, and looks once
+//! more after asking.
+//!
+//! A statement whose answer is lost may have taken effect. A claim: the rows are leased to a token that was never handed
+//! out, and [`rescue::unclaim`] frees them, since nothing was sent. A settlement: it is run again; the second run finds
+//! nothing, which is taken as done.
+
+pub mod claim;
+pub mod floor;
+pub mod ledger;
+pub mod lease;
+pub mod prepare;
+pub mod rescue;
+pub mod settings;
+pub mod settle;
+pub mod staff;
+pub mod wake;
+pub mod worker;

@@ -1,0 +1,140 @@
+//! The settings that staff change in the database, as the daemon uses them.
+//!
+//! The claim answers with the version of the settings it saw; a change is therefore in force for the very next message
+//! that was committed after it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::db::{Database, DbError, field, statement};
+use crate::message::kind::Kind;
+use crate::message::policy::{KindRules, Rules, UnknownPolicy};
+
+/// One row of `sms_setting`, for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct SettingRow {
+    /// Its name.
+    pub name: String,
+    /// Its value, as written.
+    pub value: String,
+    /// How the value is read.
+    pub unit: String,
+    /// What it does.
+    pub description: String,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// By whom.
+    pub updated_by: String,
+}
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The sum of the rows' versions, as the claim reports it.
+    pub version: i64,
+    /// Nothing is claimed while this is set.
+    pub paused: bool,
+    /// How long a message in doubt waits for proof.
+    pub unknown_wait: Duration,
+    /// How long before an appointment its reminder goes out.
+    pub reminder_lead: Duration,
+    /// Whether reminders are made at all.
+    pub reminders_enabled: bool,
+    /// What decisions rest on.
+    pub rules: Rules,
+}
+
+/// The rows as they stand, with durations in milliseconds.
+async fn rows(database: &Database) -> Result<Vec<(SettingRow, i64, Option<i64>)>, DbError> {
+    let rows = database.query(&statement::SETTINGS, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let setting = SettingRow {
+                name: field(row, "name")?,
+                value: field(row, "value")?,
+                unit: field(row, "unit")?,
+                description: field(row, "description")?,
+                updated_at: field(row, "updated_at")?,
+                updated_by: field(row, "updated_by")?,
+            };
+            Ok((setting, field(row, "version")?, field(row, "value_ms")?))
+        })
+        .collect()
+}
+
+/// For people, in order of names.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(database: &Database) -> Result<Vec<SettingRow>, DbError> {
+    Ok(rows(database).await?.into_iter().map(|(row, _, _)| row).collect())
+}
+
+impl Settings {
+    /// Before the first look: nothing is known, so nothing may go out.
+    pub fn unknown() -> Self {
+        Self {
+            version: -1,
+            paused: true,
+            unknown_wait: Duration::MAX,
+            reminder_lead: Duration::ZERO,
+            reminders_enabled: false,
+            rules: Rules { kinds: BTreeMap::new(), invoice_settle: Duration::ZERO },
+        }
+    }
+
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// [`DbError`], also when one is missing: the migrations put them all in.
+    pub async fn load(database: &Database) -> Result<Self, DbError> {
+        let rows = rows(database).await?;
+        let version = rows.iter().map(|(_, version, _)| version).sum();
+        let by_name: BTreeMap<&str, (&str, Option<i64>)> =
+            rows.iter().map(|(row, _, ms)| (row.name.as_str(), (row.value.as_str(), *ms))).collect();
+        let text = |name: &str| {
+            by_name.get(name).map(|(value, _)| *value).ok_or_else(|| DbError::NotInstalled(format!("setting {name} is missing")))
+        };
+        let truth = |name: &str| Ok::<_, DbError>(text(name)? == "true");
+        let duration = |name: &str| {
+            let ms = by_name.get(name).and_then(|(_, ms)| *ms);
+            ms.and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis)
+                .ok_or_else(|| DbError::NotInstalled(format!("setting {name} is missing")))
+        };
+        let mut kinds = BTreeMap::new();
+        for kind in Kind::ALL {
+            let rules = KindRules {
+                enabled: truth(&format!("{kind}.enabled"))?,
+                delay: duration(&format!("{kind}.delay"))?,
+                validity: duration(&format!("{kind}.validity"))?,
+                unknown_policy: match text(&format!("{kind}.unknown_policy"))? {
+                    "resend" => UnknownPolicy::Resend,
+                    _ => UnknownPolicy::Hold,
+                },
+            };
+            kinds.insert(kind, rules);
+        }
+        Ok(Self {
+            version,
+            paused: truth("paused")?,
+            unknown_wait: duration("unknown_wait")?,
+            reminder_lead: duration("appointment_reminder.lead")?,
+            reminders_enabled: truth("appointment_reminder.enabled")?,
+            rules: Rules { kinds, invoice_settle: duration("invoice_created.settle")? },
+        })
+    }
+
+    /// The kinds that are sent once more when in doubt.
+    pub fn resend_kinds(&self) -> Vec<&'static str> {
+        self.rules
+            .kinds
+            .iter()
+            .filter(|(_, rules)| rules.unknown_policy == UnknownPolicy::Resend)
+            .map(|(kind, _)| kind.as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,379 @@
+//! What an operator may configure about an HTTP gateway.
+//!
+//! Owns the TOML shape and its defaults; it checks nothing beyond the types. Meaning (templates, URLs, paths, regular
+//! expressions) is checked where it is used, once, when the provider is made, and each refusal names the key.
+//! The one secret of a provider is `api_key`; templates may hold literals an operator considers secret, so neither
+//! is ever shown by `Debug`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::extract::ExtractorConfig;
+use super::field::{FieldConfig, FieldEncoding, TemplateText};
+use super::rule::RuleConfig;
+
+/// Default limit of one answer, in bytes: a gateway's JSON is below 4 KiB, an error page of HTML below this.
+const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024;
+/// Default number of requests at once: as the garage's own gateway protocol documents.
+const DEFAULT_CONCURRENCY: usize = 32;
+/// Default time to connect: a host that does not answer in it is down, and nothing was sent.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default time for the whole attempt: beyond it a gateway's answer is not coming.
+const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An HTTP gateway. Unknown keys are errors.
+///
+/// Templates are [MiniJinja](https://docs.rs/minijinja) texts over the variables `phone` (in `number_style`),
+/// `message`, `sender_id`, `api_key`, `reference`, `encoding` (`gsm7` or `ucs2`), `segments` and `unicode` (true for
+/// UCS-2); any other name is an error. Filters `percent`, `form_plus`, `gsm7_hex`, `ucs2_hex` encode a value by hand,
+/// `raw` exempts it from the encoding its place would give it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenericConfig {
+    /// HTTP method: `POST` (default), `GET`, `PUT` or `PATCH`.
+    #[serde(default)]
+    pub method: Method,
+    /// Template of the URL, `http` or `https`. Values are percent-encoded; the host must not depend on them.
+    pub url: TemplateText,
+    /// Query parameters added to the URL, in order; percent-encoded by default.
+    #[serde(default)]
+    pub query: Vec<FieldConfig>,
+    /// Header name to template.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TemplateText>,
+    /// Kind of body: `json` (default), `form`, `xml`, `raw` or `none`.
+    #[serde(default)]
+    pub body: BodyKind,
+    /// Fields of a `json` or `form` body, in order.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Template of an `xml` or `raw` body. In `xml` values are escaped; in `raw` they are not: a raw body is meant for
+    /// plain text.
+    #[serde(default)]
+    pub body_text: Option<TemplateText>,
+    /// Content type of the body, when the kind's own does not fit.
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// How `phone` is written: `plus` (default), `digits`, `national` or `00`.
+    #[serde(default)]
+    pub number_style: NumberStyle,
+    /// Sender id shown to the customer, as registered with the provider (3 to 11 letters and digits in Tunisia).
+    #[serde(default = "default_sender_id")]
+    pub sender_id: String,
+    /// The provider's secret: key, token, password or client secret, as `auth` and the templates use it.
+    #[serde(default, deserialize_with = "secret")]
+    pub api_key: Option<SecretString>,
+    /// How a request proves who we are.
+    #[serde(default)]
+    pub auth: AuthConfig,
+    /// Rules that judge an answer: the first that matches wins. Without any, the HTTP status decides.
+    #[serde(default, rename = "match")]
+    pub rules: Vec<RuleConfig>,
+    /// What an answer means that no rule matched: `unknown` (default), or `status` to let the HTTP status decide.
+    #[serde(default)]
+    pub otherwise: Otherwise,
+    /// Where an accepting answer holds the provider's id. Default: `$.id`, `$.message_id`, `$.messageId`, `$.sid`.
+    #[serde(default)]
+    pub id: Option<ExtractorConfig>,
+    /// Where an accepting answer holds the number of segments charged.
+    #[serde(default)]
+    pub segments: Option<ExtractorConfig>,
+    /// Where a throttling answer holds the seconds to wait. The header `Retry-After` is read in any case.
+    #[serde(default)]
+    pub retry_after: Option<ExtractorConfig>,
+    /// Time allowed for name look-up, TCP and TLS together. Default 5 s.
+    #[serde(default = "default_connect_timeout", with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Time allowed for the whole attempt, body of the answer included. Default 20 s.
+    #[serde(default = "default_total_timeout", with = "humantime_serde")]
+    pub total_timeout: Duration,
+    /// Bytes of an answer that are read. Default 65 536; a success longer than this is `unknown`.
+    #[serde(default = "default_max_body_bytes")]
+    pub max_body_bytes: usize,
+    /// Messages of more segments than this are rejected without a request. Default: no limit.
+    #[serde(default)]
+    pub max_segments: Option<u32>,
+    /// Messages per second, above 0. Default: no limit. Applied by the sender, not here.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Requests at once, from 1. Default 32. Applied by the sender; here it sizes the connection pool.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: usize,
+    /// ISO 3166 codes of the countries this provider may be used for. Default: the daemon's own list. Applied by
+    /// routing, not here.
+    #[serde(default)]
+    pub countries: Option<Vec<String>>,
+    /// URL of an HTTP proxy. The environment's proxies are never used.
+    #[serde(default, deserialize_with = "secret")]
+    pub proxy: Option<SecretString>,
+}
+
+impl GenericConfig {
+    /// Host and port of the gateway, where the URL's beginning is written out and not made by a template.
+    pub fn endpoint(&self) -> Option<(String, u16)> {
+        let literal = self.url.0.split(['{', '?']).next()?;
+        let url = url::Url::parse(literal).ok()?;
+        Some((url.host_str()?.trim_matches(['[', ']']).to_owned(), url.port_or_known_default()?))
+    }
+
+    /// The garage application's own gateway protocol: POST JSON with exactly `api_key`, `sender_id`, `phone` (E.164
+    /// with plus) and `message`, in this order. Any 2xx with a JSON body accepts.
+    ///
+    /// `concurrency` is in requests at once, `rate` in messages per second.
+    pub fn garage_default(
+        url: &str,
+        api_key: SecretString,
+        sender_id: String,
+        concurrency: usize,
+        rate: Option<f64>,
+    ) -> Self {
+        Self {
+            method: Method::Post,
+            url: TemplateText::literal(url),
+            query: Vec::new(),
+            headers: BTreeMap::new(),
+            body: BodyKind::Json,
+            fields: ["api_key", "sender_id", "phone", "message"].map(FieldConfig::of_variable).into(),
+            body_text: None,
+            content_type: None,
+            number_style: NumberStyle::Plus,
+            sender_id,
+            api_key: Some(api_key),
+            auth: AuthConfig::default(),
+            rules: Vec::new(),
+            otherwise: Otherwise::Unknown,
+            id: None,
+            segments: None,
+            retry_after: None,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            total_timeout: DEFAULT_TOTAL_TIMEOUT,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_segments: None,
+            rate,
+            concurrency,
+            countries: None,
+            proxy: None,
+        }
+    }
+}
+
+/// HTTP methods a gateway may ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    #[default]
+    Post,
+    Put,
+    Patch,
+}
+
+/// Kind of request body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyKind {
+    /// `application/x-www-form-urlencoded`, from `fields`.
+    Form,
+    /// `application/json`, from `fields`.
+    #[default]
+    Json,
+    /// `text/xml`, from `body_text`, values escaped.
+    Xml,
+    /// `text/plain`, from `body_text`, values as they are.
+    Raw,
+    /// No body: everything is in the URL, the query and the headers.
+    None,
+}
+
+/// How a phone number is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumberStyle {
+    /// `+21620000123` (E.164).
+    #[default]
+    Plus,
+    /// `21620000123`.
+    Digits,
+    /// `20000123`; Tunisian numbers only, others are rejected.
+    National,
+    /// `0021620000123`.
+    #[serde(rename = "00")]
+    DoubleZero,
+}
+
+/// What decides when rules are configured and none matched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// The answer is not understood: the outcome is unknown.
+    #[default]
+    Unknown,
+    /// The HTTP status decides, as if there were no rules.
+    Status,
+}
+
+/// How a request proves who we are. The secret is always `api_key`.
+///
+/// Variants without keys have braces because serde refuses unknown keys only in those.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum AuthConfig {
+    /// By nothing, or by a field that holds `api_key`.
+    None {},
+    /// HTTP Basic (RFC 7617), with `api_key` as password.
+    Basic {
+        /// User name, account id or key id.
+        username: String,
+    },
+    /// `Authorization: Bearer <api_key>` (RFC 6750).
+    Bearer {},
+    /// A header of the provider's own.
+    Header {
+        /// Its name.
+        name: String,
+        /// What stands before the key, for example `App `. Default: nothing.
+        #[serde(default)]
+        prefix: String,
+    },
+    /// A query parameter.
+    Query {
+        /// Its name.
+        name: String,
+        /// Its encoding. Default `percent`.
+        #[serde(default)]
+        encoding: Option<FieldEncoding>,
+    },
+    /// OAuth 2 client credentials (RFC 6749, section 4.4), with `api_key` as client secret. The token is kept until
+    /// 60 s before it expires, and renewed once when a request is answered with 401.
+    OAuth2 {
+        /// URL of the token endpoint, `http` or `https`.
+        token_url: String,
+        /// Client id.
+        client_id: String,
+        /// Scope to ask for. Default: none.
+        #[serde(default)]
+        scope: Option<String>,
+    },
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self::None {}
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    // An empty key in a file is how people write "none".
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|s| !s.is_empty()).map(SecretString::from))
+}
+
+fn default_sender_id() -> String {
+    "ECAR".to_owned()
+}
+
+fn default_connect_timeout() -> Duration {
+    DEFAULT_CONNECT_TIMEOUT
+}
+
+fn default_total_timeout() -> Duration {
+    DEFAULT_TOTAL_TIMEOUT
+}
+
+fn default_max_body_bytes() -> usize {
+    DEFAULT_MAX_BODY_BYTES
+}
+
+fn default_concurrency() -> usize {
+    DEFAULT_CONCURRENCY
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_alone_is_enough_and_the_rest_has_its_documented_default() {
+        let config: GenericConfig = toml::from_str("url = 'http://gateway.example/send'").unwrap();
+        assert_eq!(config.method, Method::Post);
+        assert_eq!(config.body, BodyKind::Json);
+        assert_eq!(config.number_style, NumberStyle::Plus);
+        assert_eq!(config.sender_id, "ECAR");
+        assert_eq!((config.connect_timeout.as_secs(), config.total_timeout.as_secs()), (5, 20));
+        assert_eq!((config.max_body_bytes, config.concurrency), (65_536, 32));
+        assert!(config.api_key.is_none() && config.rules.is_empty() && config.proxy.is_none());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_every_level() {
+        for text in [
+            "url = 'http://x/'\nurll = 1",
+            "url = 'http://x/'\nauth = { type = 'bearer', name = 'x' }",
+            "url = 'http://x/'\nauth = { type = 'basic', username = 'x', pass = 'y' }",
+            "url = 'http://x/'\nfields = [{ name = 'a', value = 'b', encodin = 'raw' }]",
+            "url = 'http://x/'\nid = { json = '$.id', regexp = 'x' }",
+            "url = 'http://x/'\n[[match]]\noutcome = 'accepted'\nstatuss = 200",
+            "url = 'http://x/'\n[[match]]\noutcome = 'accepted'\njson = { path = '$.a', equal = 1 }",
+            "url = 'http://x/'\n[[match]]\noutcome = 'accept'",
+        ] {
+            assert!(toml::from_str::<GenericConfig>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_full_configuration_is_read() {
+        let config: GenericConfig = toml::from_str(
+            r#"
+            method = "GET"
+            url = "https://gateway.example/Api.aspx"
+            body = "none"
+            number_style = "00"
+            api_key = "k/=="
+            total_timeout = "12s"
+            rate = 0.5
+            countries = ["TN", "FR"]
+            otherwise = "status"
+            auth = { type = "oauth2", token_url = "https://gateway.example/token", client_id = "c" }
+            query = [{ name = "key", value = "{{ api_key }}", encoding = "raw" }]
+            headers = { Accept = "application/json" }
+            id = { json = "$.data.message_id" }
+            segments = { regex = 'parts=(\d+)' }
+
+            [[match]]
+            outcome = "accepted"
+            status = [200, "202-204"]
+            json = { path = "$.status", in = ["200", 0] }
+
+            [[match]]
+            outcome = "no_credit"
+            body_regex = "402"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.number_style, NumberStyle::DoubleZero);
+        assert_eq!(config.query[0].encoding, Some(FieldEncoding::Raw));
+        assert_eq!(config.rules.len(), 2);
+        assert_eq!(config.otherwise, Otherwise::Status);
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        let config: GenericConfig = toml::from_str("url = 'http://x/'\napi_key = ''").unwrap();
+        assert!(config.api_key.is_none());
+    }
+
+    #[test]
+    fn debug_shows_neither_the_key_nor_literals_in_templates() {
+        let config: GenericConfig = toml::from_str(
+            "url = 'http://x/?k=hidden-1'\napi_key = 'hidden-2'\nproxy = 'http://u:hidden-3@p/'\n\
+             fields = [{ name = 'secret', value = 'hidden-4' }]\nheaders = { X = 'hidden-5' }",
+        )
+        .unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+}

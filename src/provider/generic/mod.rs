@@ -1,0 +1,198 @@
+//! The generic HTTP provider: one adapter for the many gateways that differ only in names.
+//!
+//! Owns the way of one message over HTTP: the templates of the configuration make a request, the request goes out once,
+//! rules judge the answer, and the result is one [`Outcome`]. It knows no queue, keeps no message, never repeats a send
+//! and never follows a redirect. Rate, concurrency and countries are in its configuration for others to apply.
+//!
+//! | step | file | when it fails |
+//! |---|---|---|
+//! | render and build | `shape`, `template`, `request`, `json_tree` | nothing was sent: rejected or misconfigured |
+//! | authorize | `auth` | nothing was sent: temporary, throttled or misconfigured |
+//! | exchange | `transport` | no connection: temporary; anything later: unknown |
+//! | judge | `answer`, `rule`, `extract` | an answer that is not understood: unknown |
+//!
+//! A 401 to a request with an OAuth 2 token is the one answer after which the request is made again, once, with a new
+//! token: it was refused before it was looked at. Every text of the provider passes `detail`, which takes out control
+//! characters and secrets.
+
+mod answer;
+mod auth;
+mod config;
+mod detail;
+mod extract;
+mod field;
+mod json_tree;
+mod request;
+mod rule;
+mod shape;
+mod template;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Client;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+pub use config::{AuthConfig, BodyKind, GenericConfig, Method, NumberStyle, Otherwise};
+pub use extract::ExtractorConfig;
+pub use field::{FieldConfig, FieldEncoding, JsonType, TemplateText};
+pub use rule::{JsonConfig, RuleConfig, Scalar, StatusConfig, StatusRange, Verdict};
+
+use self::answer::Judge;
+use self::auth::Authorizer;
+use self::detail::Redactor;
+use self::request::{BuildError, RequestMaker};
+use self::template::RenderError;
+use self::transport::{Exchange, exchange};
+use super::outgoing::Outgoing;
+use crate::message::outcome::Outcome;
+
+/// Longest total time-out: a lease must cover it, and a lease of hours would be of no use.
+const TOTAL_TIMEOUT_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// Most requests at once: beyond it sockets run out before gateways do.
+const CONCURRENCY_LIMIT: usize = 1024;
+/// Largest answer that may be configured, in bytes: `concurrency` of them are held in memory.
+const MAX_BODY_BYTES_LIMIT: usize = 1024 * 1024;
+
+/// Why a provider cannot be made from its configuration. Never quotes a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenericError {
+    /// The value of a key is wrong.
+    #[error("{key}: {problem}")]
+    Key {
+        /// The key, with its path, for example `match[2].json.path`.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// `auth` or a template uses the key, and there is none.
+    #[error("api_key: is used by `auth` or a template, and is missing")]
+    MissingSecret,
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(String),
+}
+
+impl GenericError {
+    fn key(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Key { key: key.into(), problem: problem.into() }
+    }
+}
+
+/// A provider that speaks HTTP as its configuration says.
+pub struct HttpProvider {
+    name: String,
+    config: GenericConfig,
+    client: Client,
+    maker: RequestMaker,
+    authorizer: Authorizer,
+    judge: Judge,
+    redactor: Redactor,
+}
+
+impl HttpProvider {
+    /// Makes the provider called `name`. `tls` is used for `https` only; it may trust nobody when the URL is `http`.
+    ///
+    /// # Errors
+    /// See [`GenericError`]: all of the configuration is checked here, so that no message meets a mistake first.
+    pub fn new(name: String, config: GenericConfig, tls: rustls::ClientConfig) -> Result<Self, GenericError> {
+        check_limits(&config)?;
+        let mut redactor = Redactor::default();
+        if let Some(key) = &config.api_key {
+            redactor.hide(key.expose_secret());
+        }
+        let client = transport::client(&config, tls)?;
+        let maker = RequestMaker::new(&config)?;
+        let authorizer = Authorizer::new(&config, &client, &mut redactor)?;
+        let judge = Judge::new(&config)?;
+        Ok(Self { name, config, client, maker, authorizer, judge, redactor })
+    }
+
+    /// The provider's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The configuration, for those who apply rate, concurrency and countries.
+    pub fn config(&self) -> &GenericConfig {
+        &self.config
+    }
+
+    /// Sends one message, once. Returns within the shorter of `outgoing.deadline` and `total_timeout`.
+    ///
+    /// Give it more time than `connect_timeout`: when the whole time is over during the connect, the outcome is unknown.
+    /// Dropping the future leaves the outcome unknown too.
+    pub async fn send(&self, outgoing: &Outgoing) -> Outcome {
+        let deadline = Instant::now() + self.config.total_timeout.min(outgoing.deadline);
+        match self.attempt(outgoing, deadline).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        }
+    }
+
+    /// `Err` is the outcome of a message that did not get as far as the exchange.
+    async fn attempt(&self, outgoing: &Outgoing, deadline: Instant) -> Result<Outcome, Outcome> {
+        if let Some(limit) = self.config.max_segments.filter(|limit| outgoing.segments > *limit) {
+            let detail = format!("{} segments, this provider takes {limit}", outgoing.segments);
+            return Err(Outcome::Rejected { detail });
+        }
+        let mut refused = None;
+        loop {
+            let mut request = self.maker.build(outgoing).map_err(|error| self.unbuildable(error))?;
+            let token = self.authorizer.authorize(&mut request, refused, deadline).await?;
+            let redactor = token.as_ref().map_or_else(|| self.redactor.clone(), |t| t.hidden_by(&self.redactor));
+            match exchange(&self.client, request, deadline, self.config.max_body_bytes).await {
+                Exchange::NotSent(problem) => {
+                    return Ok(Outcome::TemporaryFailure { detail: redactor.detail(&problem) });
+                }
+                Exchange::Unknown(problem) => return Ok(Outcome::Unknown { detail: redactor.detail(&problem) }),
+                Exchange::Answered(answer) => match token {
+                    Some(token) if answer.status == 401 && refused.is_none() => refused = Some(token.number),
+                    _ => return Ok(self.judge.judge(&answer, Timestamp::now(), &redactor)),
+                },
+            }
+        }
+    }
+
+    fn unbuildable(&self, BuildError { key, error }: BuildError) -> Outcome {
+        let detail = self.redactor.detail(&format!("{key}: {error}"));
+        match error {
+            RenderError::Message(_) => Outcome::Rejected { detail },
+            RenderError::Template(_) => Outcome::Misconfigured { detail },
+        }
+    }
+}
+
+/// The name only: everything else holds secrets or is of no use in a log.
+impl std::fmt::Debug for HttpProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpProvider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn check_limits(config: &GenericConfig) -> Result<(), GenericError> {
+    let total = config.total_timeout;
+    if total.is_zero() || total > TOTAL_TIMEOUT_LIMIT {
+        return Err(GenericError::key("total_timeout", format!("must be above 0 and at most {TOTAL_TIMEOUT_LIMIT:?}")));
+    }
+    if config.connect_timeout.is_zero() || config.connect_timeout > total {
+        return Err(GenericError::key("connect_timeout", "must be above 0 and at most `total_timeout`"));
+    }
+    if !(1..=CONCURRENCY_LIMIT).contains(&config.concurrency) {
+        return Err(GenericError::key("concurrency", format!("must be from 1 to {CONCURRENCY_LIMIT}")));
+    }
+    if !(1..=MAX_BODY_BYTES_LIMIT).contains(&config.max_body_bytes) {
+        return Err(GenericError::key("max_body_bytes", format!("must be from 1 to {MAX_BODY_BYTES_LIMIT}")));
+    }
+    if config.max_segments == Some(0) {
+        return Err(GenericError::key("max_segments", "must be above 0"));
+    }
+    if config.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+        return Err(GenericError::key("rate", "must be above 0"));
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! Templates of a request: small texts over a fixed set of variables.
+//!
+//! Owns the MiniJinja environment: strict about undefined names, limited in work, and encoding by place: values printed
+//! into a URL are percent-encoded, into XML escaped, elsewhere left as they are because their field is encoded as a
+//! whole. It never sees more than one message, and a message's text is data: braces in it are printed, not run.
+//! A template is checked once against sample messages; one that fails later sent nothing, and the error tells whether
+//! the template or the message is at fault.
+
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, context};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::field::{FieldEncoding, TemplateText};
+use crate::message::encoding::{encode_gsm7, encode_ucs2};
+
+/// Steps a template may take: a request needs a few dozen; a loop gone wrong ends here.
+const FUEL_STEPS: u64 = 10_000;
+/// Longest rendered value, in bytes: ten segments are below 4 KiB even as hexadecimal, and servers refuse far less.
+const RENDERED_LIMIT_BYTES: usize = 64 * 1024;
+/// The names a template may use.
+const VARIABLES: [&str; 8] =
+    ["phone", "message", "sender_id", "api_key", "reference", "encoding", "segments", "unicode"];
+/// The unreserved characters of RFC 3986 stay, everything else is encoded.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Names of the places. A template is named after its place, because that is what MiniJinja tells while it prints.
+const URL: &str = "url";
+const XML: &str = "xml";
+const PLAIN: &str = "plain";
+
+/// Where a template's output goes, which decides how values are encoded in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A URL: values are percent-encoded.
+    Url,
+    /// An XML body: values are escaped.
+    Xml,
+    /// A field, header or plain body: values as they are.
+    Plain,
+}
+
+impl Place {
+    fn template_name(self) -> &'static str {
+        match self {
+            Self::Url => URL,
+            Self::Xml => XML,
+            Self::Plain => PLAIN,
+        }
+    }
+}
+
+/// Why a value could not be rendered. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RenderError {
+    /// Every message would fail: the configuration is wrong.
+    #[error("{0}")]
+    Template(String),
+    /// This message cannot be written this way.
+    #[error("{0}")]
+    Message(String),
+}
+
+/// The variables of one message.
+#[derive(Clone, Copy)]
+pub(super) struct Variables<'a> {
+    pub(super) phone: &'a str,
+    pub(super) message: &'a str,
+    pub(super) sender_id: &'a str,
+    pub(super) api_key: &'a str,
+    pub(super) reference: &'a str,
+    pub(super) encoding: &'a str,
+    pub(super) segments: u32,
+    pub(super) unicode: bool,
+}
+
+impl Variables<'_> {
+    fn context(self) -> Value {
+        let Self { phone, message, sender_id, api_key, reference, encoding, segments, unicode } = self;
+        context! { phone, message, sender_id, api_key, reference, encoding, segments, unicode }
+    }
+}
+
+/// Marks an error as the message's own fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the text has characters outside the GSM 7-bit alphabet")]
+struct NotGsm7;
+
+/// Renders templates. Cheap to use: the templates are a line long, so they are compiled at each use.
+pub(super) struct Renderer {
+    environment: Environment<'static>,
+}
+
+impl Renderer {
+    pub(super) fn new() -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL_STEPS));
+        // Debug information of an error would quote the variables, the key among them.
+        environment.set_debug(false);
+        environment.set_formatter(write_encoded);
+        environment.add_filter("raw", |value: &str| Value::from_safe_string(value.to_owned()));
+        environment.add_filter("percent", |value: &str| Value::from_safe_string(percent(value)));
+        environment.add_filter("form_plus", |value: &str| Value::from_safe_string(form_plus(value)));
+        environment.add_filter("ucs2_hex", |value: &str| Value::from_safe_string(hex(&encode_ucs2(value))));
+        environment.add_filter("gsm7_hex", |value: &str| match encode_gsm7(value) {
+            Some(septets) => Ok(Value::from_safe_string(hex(&septets))),
+            None => Err(Error::new(ErrorKind::InvalidOperation, "gsm7_hex").with_source(NotGsm7)),
+        });
+        Self { environment }
+    }
+
+    /// Whether `template` may print `variable`.
+    ///
+    /// # Errors
+    /// The template does not compile or uses an unknown name.
+    pub(super) fn uses(&self, template: &TemplateText, variable: &str) -> Result<bool, RenderError> {
+        let compiled = self.environment.template_from_str(&template.0).map_err(|e| failure(&e))?;
+        let names = compiled.undeclared_variables(false);
+        // Functions such as range() are reported too, so known globals are no mistake.
+        let globals: Vec<&str> = self.environment.globals().map(|(name, _)| name).collect();
+        match names.iter().find(|n| !VARIABLES.contains(&n.as_str()) && !globals.contains(&n.as_str())) {
+            Some(unknown) => Err(RenderError::Template(format!(
+                "unknown variable {unknown:?}, the variables are {}",
+                VARIABLES.join(", ")
+            ))),
+            None => Ok(names.contains(variable)),
+        }
+    }
+
+    /// Renders `template` for its place.
+    ///
+    /// # Errors
+    /// See [`RenderError`].
+    pub(super) fn render(
+        &self,
+        place: Place,
+        template: &TemplateText,
+        variables: Variables<'_>,
+    ) -> Result<String, RenderError> {
+        let rendered = self
+            .environment
+            .render_named_str(place.template_name(), &template.0, variables.context())
+            .map_err(|e| failure(&e))?;
+        if rendered.len() > RENDERED_LIMIT_BYTES {
+            return Err(RenderError::Template(format!("renders to more than {RENDERED_LIMIT_BYTES} bytes")));
+        }
+        Ok(rendered)
+    }
+}
+
+/// Tells a template's fault from a message's, by type.
+fn failure(error: &Error) -> RenderError {
+    let source = std::error::Error::source(error);
+    match source.and_then(|s| s.downcast_ref::<NotGsm7>()) {
+        Some(not_gsm7) => RenderError::Message(not_gsm7.to_string()),
+        None => RenderError::Template(error.to_string()),
+    }
+}
+
+/// Prints one value, encoded for its place unless it is marked as encoded already.
+fn write_encoded(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    // Booleans are written as JSON and most gateways do; MiniJinja's own way is Python's `True`.
+    let text = match value.kind() == ValueKind::Bool {
+        true => value.is_true().to_string(),
+        false => value.to_string(),
+    };
+    let written = match state.name() {
+        _ if value.is_safe() => out.write_str(&text),
+        URL => out.write_str(&percent(&text)),
+        XML => out.write_str(&xml_escape(&text)),
+        _ => out.write_str(&text),
+    };
+    written.map_err(Error::from)
+}
+
+/// Applies a field's encoding to its whole value.
+///
+/// # Errors
+/// The value cannot be written in the GSM 7-bit alphabet.
+pub(super) fn encode(value: String, encoding: FieldEncoding) -> Result<String, RenderError> {
+    match encoding {
+        FieldEncoding::Percent => Ok(percent(&value)),
+        FieldEncoding::FormPlus => Ok(form_plus(&value)),
+        FieldEncoding::Raw => Ok(value),
+        FieldEncoding::Gsm7Hex => {
+            encode_gsm7(&value).map(|octets| hex(&octets)).ok_or_else(|| RenderError::Message(NotGsm7.to_string()))
+        }
+        FieldEncoding::Ucs2Hex => Ok(hex(&encode_ucs2(&value))),
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986, section 2.3), as UTF-8.
+pub(super) fn percent(value: &str) -> String {
+    utf8_percent_encode(value, RESERVED).to_string()
+}
+
+/// Encodes as an HTML form does (WHATWG URL, `application/x-www-form-urlencoded`).
+pub(super) fn form_plus(value: &str) -> String {
+    url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
+}
+
+/// Escapes a text for XML content and attributes; characters that XML 1.0 cannot hold become U+FFFD.
+fn xml_escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len() + 16);
+    for c in value.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // Bare line ends and tabs would be normalised away by the parser, inside attributes at least.
+            '\n' | '\r' | '\t' => escaped.push_str(&format!("&#{};", u32::from(c))),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02X}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn variables(message: &str) -> Variables<'_> {
+        Variables {
+            phone: "+21620000123",
+            message,
+            sender_id: "ECAR",
+            api_key: "k/e=y",
+            reference: "ecar-1-1",
+            encoding: "gsm7",
+            segments: 1,
+            unicode: false,
+        }
+    }
+
+    fn render(place: Place, template: &str, message: &str) -> Result<String, RenderError> {
+        Renderer::new().render(place, &TemplateText(template.into()), variables(message))
+    }
+
+    #[test]
+    fn values_are_encoded_for_their_place_unless_marked_raw() {
+        let hostile = "a&b <c> \"d\" 'e'/é";
+        assert_eq!(render(Place::Plain, "{{ message }}", hostile).unwrap(), hostile);
+        assert_eq!(
+            render(Place::Url, "http://h/{{ message }}?x={{ api_key|raw }}", hostile).unwrap(),
+            "http://h/a%26b%20%3Cc%3E%20%22d%22%20%27e%27%2F%C3%A9?x=k/e=y"
+        );
+        assert_eq!(
+            render(Place::Xml, "<m>{{ message }}</m>", hostile).unwrap(),
+            "<m>a&amp;b &lt;c&gt; &quot;d&quot; &#39;e&#39;/é</m>"
+        );
+        assert_eq!(render(Place::Xml, "{{ message }}", "a\n\u{1}").unwrap(), "a&#10;\u{fffd}");
+    }
+
+    #[test]
+    fn booleans_are_written_in_lower_case() {
+        assert_eq!(render(Place::Plain, "{{ unicode }} {{ not unicode }}", "").unwrap(), "false true");
+    }
+
+    #[test]
+    fn filters_encode_once() {
+        assert_eq!(render(Place::Url, "{{ message|percent }}", "a b").unwrap(), "a%20b");
+        assert_eq!(render(Place::Plain, "{{ message|form_plus }}", "a b&c").unwrap(), "a+b%26c");
+        assert_eq!(render(Place::Plain, "{{ message|ucs2_hex }}", "aé").unwrap(), "006100E9");
+        assert_eq!(render(Place::Plain, "{{ message|gsm7_hex }}", "A").unwrap(), "41");
+    }
+
+    #[test]
+    fn braces_in_a_message_are_data() {
+        assert_eq!(render(Place::Plain, "{{ message }}", "{{ api_key }}{% x %}").unwrap(), "{{ api_key }}{% x %}");
+    }
+
+    #[test]
+    fn a_text_outside_gsm7_is_the_messages_fault_and_an_unknown_name_the_templates() {
+        assert!(matches!(render(Place::Plain, "{{ message|gsm7_hex }}", "م"), Err(RenderError::Message(_))));
+        assert!(matches!(render(Place::Plain, "{{ mesage }}", "x"), Err(RenderError::Template(_))));
+        assert!(matches!(encode("م".into(), FieldEncoding::Gsm7Hex), Err(RenderError::Message(_))));
+    }
+
+    #[test]
+    fn endless_work_and_endless_output_are_stopped() {
+        let loops = "{% for a in range(300) %}{% for b in range(300) %}{% endfor %}{% endfor %}";
+        assert!(render(Place::Plain, loops, "").is_err());
+        assert!(render(Place::Plain, "{{ message }}", &"x".repeat(RENDERED_LIMIT_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn unknown_names_are_found_in_branches_that_are_not_taken() {
+        let renderer = Renderer::new();
+        let uses = |text: &str, name| renderer.uses(&TemplateText(text.into()), name);
+        assert!(uses("{% if unicode %}{{ mesage }}{% endif %}", "message").is_err());
+        assert_eq!(uses("{% for i in range(2) %}{{ phone }}{% endfor %}", "message"), Ok(false));
+        assert_eq!(uses("{{ message|percent }}", "message"), Ok(true));
+        assert!(uses("{{ message", "message").is_err());
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_key() {
+        let error = render(Place::Plain, "{{ api_key.nothing.deeper }}", "x").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("k/e=y"), "{error:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_percent_encoded_text_comes_back_and_holds_no_separator(text in any::<String>()) {
+            let encoded = percent(&text);
+            prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
+            prop_assert_eq!(percent_encoding::percent_decode_str(&encoded).decode_utf8().unwrap(), text);
+        }
+
+        #[test]
+        fn an_xml_escaped_text_holds_no_markup(text in any::<String>()) {
+            let escaped = xml_escape(&text);
+            prop_assert!(!escaped.contains(['<', '>', '"', '\'', '\n']));
+        }
+    }
+}
