@@ -7,11 +7,12 @@ SYSCONFDIR ?= /etc
 BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share
 DOCDIR     ?= $(DATADIR)/doc/ecar-sms
-# Directory below which systemd looks for system, sysusers.d and tmpfiles.d.
-LIBDIR     ?= $(PREFIX)/lib
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM    := $(TARGET_DIR)/release/ecar-sms
+# Manual and completions, as the program prints them.
+PRINTED    := $(TARGET_DIR)/release/printed
+DOCUMENTS  := $(wildcard README.md CHANGELOG.md LICENSE-* docs/*.md)
 INSTALL    ?= install
 # Commands that change the running system: not for a package (DESTDIR), and not for an ordinary user.
 LIVE       := $(if $(DESTDIR),,$(filter 0,$(shell id -u)))
@@ -46,46 +47,49 @@ check: ## lints, documentation, licences, systemd files; skips what is not insta
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; else echo "skipped: shellcheck"; fi
 
 build: ## build the program, optimised
-	scripts/need-cc
+	@scripts/need-rust
+	@scripts/need-cc
 	cargo build --locked --release
+	mkdir -p $(PRINTED)
+	$(PROGRAM) man >$(PRINTED)/ecar-sms.1
+	for shell in bash zsh fish; do $(PROGRAM) completions $$shell >$(PRINTED)/$$shell || exit 1; done
 
 # Under sudo there is often no cargo: then what `make build` left is installed.
 install: $(if $(shell command -v cargo),build) ## install program, unit, sample configuration, manual, completions
 	@test -x $(PROGRAM) || { echo "$(PROGRAM) is missing; run make build first" >&2; exit 1; }
 	$(INSTALL) -D -m 0755 $(PROGRAM) $(DESTDIR)$(BINDIR)/ecar-sms
-	$(INSTALL) -D -m 0644 systemd/ecar-sms.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/ecar-sms.conf
-	$(INSTALL) -D -m 0644 systemd/ecar-sms.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/ecar-sms.conf
-	$(INSTALL) -D -m 0644 systemd/ecar-sms.service $(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ecar-sms.conf
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ecar-sms.conf
+	$(INSTALL) -D -m 0644 systemd/ecar-sms.service $(DESTDIR)$(PREFIX)/lib/systemd/system/ecar-sms.service
 	sed -i -e 's|/usr/local/bin|$(BINDIR)|' -e 's|/usr/local/share/doc/ecar-sms|$(DOCDIR)|' \
-		$(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/ecar-sms.service
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/ecar-sms
 	$(INSTALL) -m 0644 systemd/config.toml $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml.example
 	test -e $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml || \
 		$(INSTALL) -m 0640 systemd/config.toml $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) docs/CONFIGURATION.md
-	$(INSTALL) -d $(DESTDIR)$(DATADIR)/man/man1 $(DESTDIR)$(DATADIR)/bash-completion/completions \
-		$(DESTDIR)$(DATADIR)/zsh/site-functions $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
-	$(PROGRAM) man >$(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1
-	$(PROGRAM) completions bash >$(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms
-	$(PROGRAM) completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms
-	$(PROGRAM) completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/ecar-sms.fish
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) $(DOCUMENTS)
+	$(INSTALL) -D -m 0644 $(PRINTED)/ecar-sms.1 $(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1
+	$(INSTALL) -D -m 0644 $(PRINTED)/bash $(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms
+	$(INSTALL) -D -m 0644 $(PRINTED)/zsh $(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms
+	$(INSTALL) -D -m 0644 $(PRINTED)/fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/ecar-sms.fish
 ifneq ($(LIVE),)
-	@command -v systemd-sysusers >/dev/null || { echo "no systemd here: create the user ecar-sms yourself"; exit 0; }; \
-		systemd-sysusers $(LIBDIR)/sysusers.d/ecar-sms.conf && \
-		systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/ecar-sms.conf && \
-		{ test ! -d /run/systemd/system || systemctl daemon-reload; }
+	if command -v systemd-sysusers >/dev/null; then \
+		systemd-sysusers $(PREFIX)/lib/sysusers.d/ecar-sms.conf && \
+		systemd-tmpfiles --create $(PREFIX)/lib/tmpfiles.d/ecar-sms.conf; \
+	else echo "There is no systemd here: create the user and the group ecar-sms yourself."; fi
+	test ! -d /run/systemd/system || systemctl daemon-reload
 	@echo "Installed. Next: write $(SYSCONFDIR)/ecar-sms/config.toml, run 'ecar-sms install' and 'ecar-sms doctor',"
 	@echo "then 'systemctl enable --now ecar-sms'."
 endif
 
 # The program knows how to leave the database, so that comes first.
 uninstall: ## remove what install put there; configuration and database stay
-	@echo "Triggers and tables in the database stay. 'ecar-sms uninstall' takes them out, and must be run before this."
+	@echo "Triggers, tables and messages in the database stay; 'ecar-sms uninstall', run before this, takes them out."
 ifneq ($(LIVE),)
-	test ! -d /run/systemd/system || systemctl disable --now ecar-sms.service
+	-test ! -d /run/systemd/system || systemctl disable --now ecar-sms.service
 endif
-	rm -f $(DESTDIR)$(BINDIR)/ecar-sms $(DESTDIR)$(LIBDIR)/systemd/system/ecar-sms.service \
-		$(DESTDIR)$(LIBDIR)/sysusers.d/ecar-sms.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/ecar-sms.conf \
+	rm -f $(DESTDIR)$(BINDIR)/ecar-sms $(DESTDIR)$(PREFIX)/lib/systemd/system/ecar-sms.service \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d/ecar-sms.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/ecar-sms.conf \
 		$(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml.example $(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1 \
 		$(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms \
 		$(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/ecar-sms.fish

@@ -57,8 +57,9 @@ FROM (VALUES
   (7, 'Vidange',                     'in_progress', interval '10 hours',         7, true),
   (8, 'Batterie',                    'in_progress', interval '10.5 hours',       8, false),
   (9, 'Amortisseurs',                'in_progress', interval '11 hours',         9, false),
-  (10, 'Contrôle technique',         'scheduled',   interval '6 days 14 hours',  1, true)
+  (10, 'Contrôle technique',         'scheduled',   interval '6 days 14 hours',  1, true),
+  (11, 'Parallélisme',               'in_progress', interval '12 hours',         2, false)
 ) AS service (id, title, status, after, car_id, routine);
 
 SELECT setval(pg_get_serial_sequence('auth_user', 'id'), 10), setval(pg_get_serial_sequence('core_customer', 'id'), 9),
-       setval(pg_get_serial_sequence('core_car', 'id'), 9), setval(pg_get_serial_sequence('core_service', 'id'), 10);
+       setval(pg_get_serial_sequence('core_car', 'id'), 9), setval(pg_get_serial_sequence('core_service', 'id'), 11);

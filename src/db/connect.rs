@@ -12,7 +12,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::Socket;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
@@ -21,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long written data may stay unacknowledged before the connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where Debian's servers put their socket; used when the connection string names no host.
+const LOCAL_SOCKET_DIRECTORY: &str = "/run/postgresql";
 
 /// How the program names itself in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "ecar-sms";
@@ -75,6 +80,13 @@ impl Target {
         if config.get_application_name().is_none() {
             config.application_name(APPLICATION_NAME);
         }
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            // As psql does: the server of this machine, through its socket.
+            config.host_path(LOCAL_SOCKET_DIRECTORY);
+        }
+        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
+            config.ssl_mode(SslMode::Disable);
+        }
         if config.get_hosts().len() > 1 {
             // Of several hosts only the primary can be written to.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -89,8 +101,8 @@ impl Target {
     }
 
     /// The TLS connector.
-    pub fn tls(&self) -> MakeRustlsConnect {
-        MakeRustlsConnect::new(self.tls.clone())
+    pub fn tls(&self) -> Connector {
+        Connector(MakeRustlsConnect::new(self.tls.clone()))
     }
 
     /// Where this is, for people: host and database, never the password.
@@ -100,12 +112,27 @@ impl Target {
             .get_hosts()
             .iter()
             .map(|host| match host {
-                tokio_postgres::config::Host::Tcp(name) => name.clone(),
-                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => path.display().to_string(),
             })
             .collect();
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or("?");
-        format!("{database} on {}", if hosts.is_empty() { "localhost".to_owned() } else { hosts.join(", ") })
+        format!("{database} on {}", hosts.join(", "))
+    }
+}
+
+/// Makes TLS connections. A Unix socket has no name to check, and tokio-postgres asks for a connector all the same.
+#[derive(Clone)]
+pub struct Connector(MakeRustlsConnect);
+
+impl MakeTlsConnect<Socket> for Connector {
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+    type Error = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
+        let name = if host.is_empty() { "localhost" } else { host };
+        <MakeRustlsConnect as MakeTlsConnect<Socket>>::make_tls_connect(&mut self.0, name)
     }
 }
 
@@ -244,6 +271,14 @@ mod tests {
         assert_eq!(url.config().get_ssl_mode(), SslMode::Require);
         let words = Target::parse("host=/run/postgresql dbname=garage sslmode=disable").unwrap();
         assert_eq!(words.describe(), "garage on /run/postgresql");
+    }
+
+    #[test]
+    fn through_a_unix_socket_there_is_no_tls_and_it_is_the_default() {
+        let local = Target::parse("postgresql:///garage").unwrap();
+        assert_eq!(local.describe(), "garage on /run/postgresql");
+        assert_eq!(local.config().get_ssl_mode(), SslMode::Disable);
+        assert_eq!(Target::parse("postgresql://db1/garage").unwrap().config().get_ssl_mode(), SslMode::Prefer);
     }
 
     #[test]

@@ -15,11 +15,11 @@ run() {
   echo "ended $?"
 }
 
-# Starts the program that is kept.
+# Starts the program that is kept. The inner shell answers when our traps are no longer its own: a signal that came before
+# would be lost.
 start() {
-  "$@" </dev/null >&2 &
+  sh -c 'echo "started $$"; exec "$@" >&2' sh "$@" </dev/null &
   child=$!
-  echo "started $child"
 }
 
 # `jobs` makes the shell notice a child that has ended; without it, the dead child could still be signalled.

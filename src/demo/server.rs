@@ -15,7 +15,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tempfile::TempDir;
 
 use super::keeper::{Keeper, KeeperError, Keeping, word};
 use super::programs;
@@ -30,6 +31,12 @@ const SOCKET_PORT: u16 = 5432;
 
 /// Longest path of a Unix socket, in bytes: the smallest `sun_path` (macOS) less the final zero; Linux has 107.
 const SOCKET_PATH_BYTES: usize = 103;
+
+/// Room for the rest of a socket's path below the temporary directory, in bytes: `/ecar-demo-XXXXXX/.s.PGSQL.65535`.
+const SOCKET_NAME_BYTES: usize = 40;
+
+/// What is escaped in a connection string; a path stays legible.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 /// Where the directory goes when the path of the temporary directory is too long, or closed to the server's account.
 const SHORT_ROOT: &str = "/tmp";
@@ -140,8 +147,8 @@ impl Throwaway {
 
     /// Connection string of a database, through the Unix socket. Works for psql, too.
     pub fn url(&self, database: &str) -> String {
-        let host = utf8_percent_encode(self.dir().to_str().unwrap_or_default(), NON_ALPHANUMERIC);
-        let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
+        let host = utf8_percent_encode(self.dir().to_str().unwrap_or_default(), ESCAPED);
+        let database = utf8_percent_encode(database, ESCAPED);
         let port = if self.port == SOCKET_PORT { String::new() } else { format!("&port={}", self.port) };
         format!("postgresql://{SUPERUSER}@/{database}?host={host}{port}")
     }
@@ -149,7 +156,7 @@ impl Throwaway {
     /// Connection string of a database through TCP, with the password; none unless it was asked for.
     pub fn tcp_url(&self, database: &str) -> Option<String> {
         let password = self.password.as_ref()?;
-        let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
+        let database = utf8_percent_encode(database, ESCAPED);
         Some(format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{}/{database}", self.port))
     }
 
@@ -243,12 +250,8 @@ impl Throwaway {
 
 /// Makes the directory, and has it kept.
 fn keep(account: Option<(u32, u32)>) -> Result<Keeper, ServerError> {
-    let temporary = std::env::temp_dir();
-    let root = if suitable(&temporary, account.is_some()) { temporary } else { PathBuf::from(SHORT_ROOT) };
-    let bad = |problem| ServerError::Directory { path: root.clone(), problem };
-    let made = tempfile::Builder::new().prefix("ecar-pg-").tempdir_in(&root).map_err(bad)?;
-    // Readable to its owner alone, whatever the library's default: the socket lets in whoever can reach it.
-    std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).map_err(bad)?;
+    let made = private_directory("ecar-pg-", account.is_some())?;
+    let bad = |problem| ServerError::Directory { path: made.path().to_owned(), problem };
     let log = File::create(made.path().join("server.log")).map_err(bad)?;
     if let Some((user, group)) = account {
         chown(made.path(), Some(user), Some(group)).map_err(bad)?;
@@ -260,11 +263,22 @@ fn keep(account: Option<(u32, u32)>) -> Result<Keeper, ServerError> {
     Ok(keeper)
 }
 
+/// A new directory for our eyes alone, with a path short enough for sockets. Another account can be let in by giving it
+/// the directory.
+pub(super) fn private_directory(prefix: &str, for_another: bool) -> Result<TempDir, ServerError> {
+    let temporary = std::env::temp_dir();
+    let root = if suitable(&temporary, for_another) { temporary } else { PathBuf::from(SHORT_ROOT) };
+    let bad = |problem| ServerError::Directory { path: root.clone(), problem };
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(&root).map_err(bad)?;
+    // Whatever the library's default: a socket lets in whoever can reach it.
+    std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).map_err(bad)?;
+    Ok(made)
+}
+
 /// Whether a socket in a directory below fits the limit, and another account can reach it.
 fn suitable(root: &Path, for_another: bool) -> bool {
-    let longest = root.join("ecar-pg-XXXXXX").join(".s.PGSQL.65535");
     let open = |path: &Path| std::fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o001 != 0);
-    longest.as_os_str().len() <= SOCKET_PATH_BYTES && (!for_another || root.ancestors().all(open))
+    root.as_os_str().len() + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES && (!for_another || root.ancestors().all(open))
 }
 
 async fn create(keeper: &mut Keeper, bin_dir: &Path, data: &Path, password: Option<&str>) -> Result<(), ServerError> {
