@@ -30,6 +30,7 @@ demo: need ## show a garage day on throwaway servers; ends with a summary (ARGS=
 
 test: need ## format, lints and all tests, as CI runs them
 	scripts/need-rust fmt clippy
+	@command -v curl >/dev/null || scripts/apt-install curl
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked $(ARGS)

@@ -106,6 +106,16 @@ pub struct ControlConfig {
     pub group: String,
 }
 
+/// Secrets count, although they are never shown.
+impl PartialEq for DatabaseConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        shown(&self.url) == shown(&other.url)
+            && shown(&self.direct_url) == shown(&other.direct_url)
+            && (self.listen, self.pool_size) == (other.listen, other.pool_size)
+    }
+}
+
 impl Default for ControlConfig {
     fn default() -> Self {
         Self { socket: PathBuf::from(DEFAULT_SOCKET), group: "ecar-sms".to_owned() }
@@ -275,7 +285,13 @@ impl Surroundings<'_> {
 /// # Errors
 /// [`ConfigError`].
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
-    load_from(path, &Surroundings { variable: &|name| std::env::var(name).ok() })
+    load_from(path, &Surroundings { variable: &process_variable })
+}
+
+/// The environment of this process.
+#[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
+pub fn process_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Where the control socket is, for clients: they may not be allowed to read the configuration, and need no more of it.
@@ -283,8 +299,11 @@ pub fn socket_path(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
     if let Some(path) = named {
         return path.to_owned();
     }
-    let variable = std::env::var("ECAR_SMS_SOCKET").ok().filter(|value| !value.trim().is_empty());
-    variable.map(PathBuf::from).or_else(|| load(config).ok().map(|config| config.control.socket)).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    let variable = Surroundings { variable: &process_variable }.get("ECAR_SMS_SOCKET");
+    variable
+        .map(PathBuf::from)
+        .or_else(|| load(config).ok().map(|config| config.control.socket))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
 }
 
 /// The same with other surroundings.
@@ -338,7 +357,8 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     let mut warnings = Vec::new();
     let mut providers = Vec::new();
     if let Some(gateway) = garage_gateway(gateway, surroundings, provider.is_empty(), &mut warnings)? {
-        providers.push(ProviderConfig { name: "gateway".to_owned(), adapter: AdapterConfig::Generic(Box::new(gateway)) });
+        providers
+            .push(ProviderConfig { name: "gateway".to_owned(), adapter: AdapterConfig::Generic(Box::new(gateway)) });
     }
     for section in provider {
         providers.push(provider_of(section, surroundings)?);
@@ -359,7 +379,11 @@ fn garage_gateway(
     alone: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Option<GenericConfig>, ConfigError> {
-    let key = surroundings.get("SMS_API_KEY").map(SecretString::from).or(surroundings.credential("sms_api_key")?).or(section.api_key);
+    let key = surroundings
+        .get("SMS_API_KEY")
+        .map(SecretString::from)
+        .or(surroundings.credential("sms_api_key")?)
+        .or(section.api_key);
     let url = surroundings.get("SMS_GATEWAY_URL").or(section.url);
     let sender_id = surroundings.get("SMS_SENDER_ID").or(section.sender_id).unwrap_or_else(|| "ECAR".to_owned());
     let concurrency = parsed(surroundings, "SMS_GATEWAY_CONCURRENCY")?.or(section.concurrency).unwrap_or(32);
@@ -380,7 +404,9 @@ fn garage_gateway(
                     (None, Some(_)) => "SMS_GATEWAY_URL is not set",
                     (Some(_), _) => "SMS_API_KEY is not set",
                 };
-                warnings.push(format!("{missing} and no other provider is configured: messages stay queued, nothing is sent"));
+                warnings.push(format!(
+                    "{missing} and no other provider is configured: messages stay queued, nothing is sent"
+                ));
             }
             Ok(None)
         }
@@ -405,7 +431,10 @@ fn provider_of(section: ProviderSection, surroundings: &Surroundings<'_>) -> Res
         }
         (None, Some(log)) => AdapterConfig::Log(log),
         (None, None) | (Some(_), Some(_)) => {
-            return Err(wrong(&format!("provider {name}"), "write exactly one of [provider.generic] and [provider.log]"));
+            return Err(wrong(
+                &format!("provider {name}"),
+                "write exactly one of [provider.generic] and [provider.log]",
+            ));
         }
     };
     Ok(ProviderConfig { name, adapter })
@@ -416,7 +445,11 @@ fn parsed<T: std::str::FromStr>(surroundings: &Surroundings<'_>, name: &str) -> 
 }
 
 fn between<T: PartialOrd + fmt::Debug>(name: &str, value: T, least: T, most: T) -> Result<(), ConfigError> {
-    if value >= least && value <= most { Ok(()) } else { Err(wrong(name, format!("{value:?} is not between {least:?} and {most:?}"))) }
+    if value >= least && value <= most {
+        Ok(())
+    } else {
+        Err(wrong(name, format!("{value:?} is not between {least:?} and {most:?}")))
+    }
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
@@ -425,7 +458,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 
 fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
     let name = String::deserialize(deserializer)?;
-    TimeZone::get(&name).map_err(|_| serde::de::Error::custom(format!("unknown time zone \"{name}\"; write for example Africa/Tunis")))
+    TimeZone::get(&name)
+        .map_err(|_| serde::de::Error::custom(format!("unknown time zone \"{name}\"; write for example Africa/Tunis")))
 }
 
 fn countries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Countries, D::Error> {
@@ -454,14 +488,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
         std::fs::write(&path, file).unwrap();
-        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         load_from(Some(&path), &Surroundings { variable: &variable })
     }
 
     #[test]
     fn four_variables_suffice() {
         let config = with(
-            &[("DATABASE_URL", "postgresql:///garage"), ("SMS_API_KEY", "k"), ("SMS_GATEWAY_URL", "http://127.0.0.1:1/v1/messages")],
+            &[
+                ("DATABASE_URL", "postgresql:///garage"),
+                ("SMS_API_KEY", "k"),
+                ("SMS_GATEWAY_URL", "http://127.0.0.1:1/v1/messages"),
+            ],
             "",
         )
         .unwrap();

@@ -27,15 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{self, AdapterConfig, Config, ConfigError, ProviderConfig};
-use crate::control::api::{self, Desk, Reload};
+use crate::control::api;
+use crate::control::desk::{Desk, Reload};
 use crate::control::server::ControlSocket;
 use crate::control::status::Vitals;
 use crate::db::listener::{self, Hearing};
 use crate::db::{Database, DbError, Target, connect, field, statement};
 use crate::message::template::Texts;
 use crate::metrics::Metrics;
-use crate::outbox::ledger::Ledger;
 use crate::outbox::lease::RetryRules;
+use crate::outbox::ledger::Ledger;
 use crate::outbox::prepare::Preparer;
 use crate::outbox::rescue::Housekeeper;
 use crate::outbox::settings::Settings;
@@ -105,8 +106,13 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let (providers_sender, providers) = watch::channel(providers);
     let (hearing_sender, hearing) = watch::channel(Hearing::Polling("not connected yet".to_owned()));
     let (reload_sender, mut reloads): (Reload, _) = mpsc::channel(1);
-    let (settler, settler_task) =
-        settle::settler(database.clone(), Arc::clone(&ledger), Arc::clone(&metrics), Arc::clone(&owner), recorded.clone());
+    let (settler, settler_task) = settle::settler(
+        database.clone(),
+        Arc::clone(&ledger),
+        Arc::clone(&metrics),
+        Arc::clone(&owner),
+        recorded.clone(),
+    );
 
     let vitals = Vitals {
         database: database.clone(),
@@ -211,7 +217,9 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     database.close();
     result?;
     if unwritten > 0 {
-        anyhow::bail!("{unwritten} results could not be written to the database; their messages become unknown when the leases run out");
+        anyhow::bail!(
+            "{unwritten} results could not be written to the database; their messages become unknown when the leases run out"
+        );
     }
     info!("ecar-sms has stopped; everything is recorded");
     Ok(())
@@ -250,7 +258,13 @@ impl Work {
         self.owner.store(owner, Ordering::Relaxed);
         let background = CancellationToken::new();
         let mut listening = match self.direct {
-            Some(target) => tokio::spawn(listener::run(target, owner, Arc::clone(&self.wake), self.hearing_sender, background.clone())),
+            Some(target) => tokio::spawn(listener::run(
+                target,
+                owner,
+                Arc::clone(&self.wake),
+                self.hearing_sender,
+                background.clone(),
+            )),
             None => {
                 self.hearing_sender.send_replace(Hearing::Polling("switched off by configuration".to_owned()));
                 let background = background.clone();
@@ -265,15 +279,8 @@ impl Work {
             settings: self.settings,
         };
         let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
-        let claimer = Claimer::new(
-            self.shared,
-            owner,
-            self.started,
-            self.providers,
-            self.settings_sender,
-            self.wake,
-            self.poll,
-        );
+        let claimer =
+            Claimer::new(self.shared, owner, self.started, self.providers, self.settings_sender, self.wake, self.poll);
         let mut claiming = tokio::spawn(claimer.run());
         let result = tokio::select! {
             ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
@@ -356,7 +363,11 @@ pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError
 }
 
 /// Reads the configuration again and puts its providers in force. Everything else needs a restart, and is named.
-fn reload(options: &Options, current: &mut Config, providers: &watch::Sender<Providers>) -> Result<String, ConfigError> {
+fn reload(
+    options: &Options,
+    current: &mut Config,
+    providers: &watch::Sender<Providers>,
+) -> Result<String, ConfigError> {
     let mut fresh = config::load(options.config.as_deref())?;
     if let Some(socket) = &options.socket {
         fresh.control.socket.clone_from(socket);
@@ -368,7 +379,7 @@ fn reload(options: &Options, current: &mut Config, providers: &watch::Sender<Pro
     }
     let mut restart = Vec::new();
     for (section, same) in [
-        ("database", format!("{:?}", current.database) == format!("{:?}", fresh.database)),
+        ("database", current.database == fresh.database),
         ("control", format!("{:?}", current.control) == format!("{:?}", fresh.control)),
         ("log", format!("{:?}", current.log) == format!("{:?}", fresh.log)),
         ("garage", format!("{:?}", current.garage) == format!("{:?}", fresh.garage)),
@@ -379,7 +390,10 @@ fn reload(options: &Options, current: &mut Config, providers: &watch::Sender<Pro
         }
     }
     let names: Vec<&str> = built.iter().map(|provider| provider.name()).collect();
-    let mut said = format!("configuration reloaded; providers: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    let mut said = format!(
+        "configuration reloaded; providers: {}",
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    );
     if !restart.is_empty() {
         said = format!("{said}; changes in [{}] need a restart", restart.join("], ["));
     }

@@ -54,7 +54,12 @@ impl Default for Metrics {
         registry.register("messages_settled", "Messages settled, by kind and status", settled.clone());
         registry.register("attempts", "Requests made, by provider and outcome", attempts.clone());
         registry.register("queue_messages", "Messages in the outbox, by state", queue.clone());
-        registry.register_with_unit("oldest_due", "Age of the oldest message that is due", Unit::Seconds, oldest_due.clone());
+        registry.register_with_unit(
+            "oldest_due",
+            "Age of the oldest message that is due",
+            Unit::Seconds,
+            oldest_due.clone(),
+        );
         registry.register_with_unit(
             "provider_answer",
             "Time from request to outcome",

@@ -60,7 +60,12 @@ async fn ten_thousand_messages_survive_three_stops_each_sent_once_in_little_memo
         let resident = daemon.resident_kib();
         assert!(resident < 64 * 1024, "{resident} KiB resident");
         daemon.stop().await;
-        assert_eq!(world.count("SELECT count(*) FROM sms_outbox WHERE state <> 'queued'").await, 0, "{}", world.state().await);
+        assert_eq!(
+            world.count("SELECT count(*) FROM sms_outbox WHERE state <> 'queued'").await,
+            0,
+            "{}",
+            world.state().await
+        );
     }
     let daemon = world.daemon().await;
     world.gateway_receives(10_000).await;
@@ -84,7 +89,8 @@ async fn one_bad_row_of_each_sort_delays_none_of_a_thousand() {
     world.settled().await;
     daemon.stop().await;
     each_once(&world, 1_000);
-    let reasons = world.value("SELECT string_agg(reason, ',' ORDER BY reason) FROM sms_message WHERE status = 'skipped'").await;
+    let reasons =
+        world.value("SELECT string_agg(reason, ',' ORDER BY reason) FROM sms_message WHERE status = 'skipped'").await;
     assert_eq!(reasons, "invalid_phone,invalid_phone,source_gone,source_gone");
 }
 
@@ -98,7 +104,10 @@ async fn a_flood_of_campaign_texts_does_not_hold_a_service_message_up() {
     world.gateway_receives(5).await;
     let before = world.gateway.count();
     world.complete(1).await;
-    support::until("the service message arrives", async || world.received_by("+21620000777").iter().any(|message| message.message.contains("terminé"))).await;
+    support::until("the service message arrives", async || {
+        world.received_by("+21620000777").iter().any(|message| message.message.contains("terminé"))
+    })
+    .await;
     // At 10 messages a second, a second is ten messages; the flood would be ten thousand.
     let passed = world.gateway.count() - before;
     assert!(passed <= 10, "{passed} bulk messages went first");
@@ -171,7 +180,9 @@ async fn a_row_committed_late_behind_later_ones_is_sent() {
     let world = World::new().await;
     let daemon = world.daemon().await;
     let late = support::session(&world.url).await;
-    late.batch("BEGIN; INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '20 000 500', 'en retard')").await.unwrap();
+    late.batch("BEGIN; INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '20 000 500', 'en retard')")
+        .await
+        .unwrap();
     enqueue_many(&world, "custom", 2_000).await;
     world.gateway_receives(2_000).await;
     world.batch("INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '20 000 501', 'encore')").await;
@@ -200,7 +211,10 @@ async fn rows_of_a_killed_daemon_are_in_doubt_and_not_simply_sent_again() {
     world.value_becomes("SELECT next_at IS NULL FROM sms_outbox", "t").await;
     let again = world.count(&format!("SELECT sms_resend({id})")).await;
     world.status_becomes(again, "sent").await;
-    assert_eq!(world.value(&format!("SELECT status || ' ' || reason FROM sms_message WHERE id = {id}")).await, "unknown superseded");
+    assert_eq!(
+        world.value(&format!("SELECT status || ' ' || reason FROM sms_message WHERE id = {id}")).await,
+        "unknown superseded"
+    );
     daemon.stop().await;
     assert_eq!(world.gateway.count(), 2);
 }

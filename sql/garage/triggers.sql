@@ -4,51 +4,69 @@
 -- for a lock of ours 300 ms at most, once a statement; it names no column outside a function body, so that ALTER TABLE and
 -- migrations of the application are never refused; and it needs no right of the application's role on our tables.
 
--- Adds one row. A lock_timeout of its own, because the application's may be 0 (for ever).
+-- Adds one row. A lock_timeout of its own, because the application's may be 0 (for ever). A constraint on our table that is
+-- checked at the end of the transaction is checked here: there it would fail the application's COMMIT.
 CREATE OR REPLACE FUNCTION sms_garage_enqueue(kind text, source_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
+DECLARE
+  late text;
 BEGIN
   IF current_setting('ecar_sms.gave_up', true) = statement_timestamp()::text THEN
     RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'the outbox is locked (not tried again in this statement)';
   END IF;
+  FOR late IN
+    SELECT format('%s.%I', c.connamespace::regnamespace, c.conname) FROM pg_constraint c WHERE c.conrelid = to_regclass('sms_outbox') AND c.condeferrable
+  LOOP
+    EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', late);
+  END LOOP;
   INSERT INTO sms_outbox (kind, source_id, requested_by) VALUES (kind, source_id, NULL);
 END $$;
 
 -- A service that becomes completed, by INSERT or by a change of its status. A save that leaves the status alone is none.
+-- Columns are read through to_jsonb: NEW.status would raise once the column is gone, and, in every session that ran this
+-- before, once its type has changed.
 CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  service jsonb;
 BEGIN
-  IF NEW.status = 'completed' THEN
+  service := to_jsonb(NEW);
+  IF service ->> 'status' = 'completed' THEN
     IF TG_OP = 'INSERT' THEN
-      PERFORM sms_garage_enqueue('service_completed', NEW.id);
-    ELSIF OLD.status IS DISTINCT FROM NEW.status THEN
-      PERFORM sms_garage_enqueue('service_completed', NEW.id);
+      PERFORM sms_garage_enqueue('service_completed', (service ->> 'id')::bigint);
+    ELSIF to_jsonb(OLD) ->> 'status' IS DISTINCT FROM 'completed' THEN
+      PERFORM sms_garage_enqueue('service_completed', (service ->> 'id')::bigint);
     END IF;
+  ELSIF NOT service ? 'status' THEN
+    RAISE WARNING 'ecar-sms: no message was queued for service %: its column status is gone', service ->> 'id';
   END IF;
   RETURN NULL;
 EXCEPTION
   WHEN lock_not_available THEN
     PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-    RAISE WARNING 'ecar-sms: no message was queued for service %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RAISE WARNING 'ecar-sms: no message was queued for service %: %', service ->> 'id', SQLERRM;
     RETURN NULL;
   WHEN OTHERS THEN
-    RAISE WARNING 'ecar-sms: no message was queued for service %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RAISE WARNING 'ecar-sms: no message was queued for service %: %', service ->> 'id', SQLERRM;
     RETURN NULL;
 END $$;
 
 -- A new invoice. Its items may follow, so the amount is read when the message is claimed.
 CREATE OR REPLACE FUNCTION sms_garage_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  invoice jsonb;
 BEGIN
-  PERFORM sms_garage_enqueue('invoice_created', NEW.id);
+  invoice := to_jsonb(NEW);
+  PERFORM sms_garage_enqueue('invoice_created', (invoice ->> 'id')::bigint);
   RETURN NULL;
 EXCEPTION
   WHEN lock_not_available THEN
     PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', invoice ->> 'id', SQLERRM;
     RETURN NULL;
   WHEN OTHERS THEN
-    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', to_jsonb(NEW) ->> 'id', SQLERRM;
+    RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', invoice ->> 'id', SQLERRM;
     RETURN NULL;
 END $$;
 

@@ -90,15 +90,20 @@ CREATE TRIGGER sms_outbox_schedule BEFORE INSERT OR UPDATE OF not_before ON sms_
 CREATE SEQUENCE sms_wake MINVALUE 1 MAXVALUE 2;
 SELECT setval('sms_wake', 2);
 
--- A hint only: what slips through is found by the poll. It must never fail the insert that fired it.
+-- A hint only: what slips through is found by the poll. It must never fail the insert that fired it, and wait for a locked
+-- flag no more than once in a statement of the application.
 CREATE FUNCTION sms_outbox_wake() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
+  IF current_setting('ecar_sms.no_wake', true) = statement_timestamp()::text THEN
+    RETURN NULL;
+  END IF;
   IF (SELECT last_value FROM sms_wake) = 1 AND pg_notification_queue_usage() < 0.5 THEN
     PERFORM pg_notify('sms_outbox', '');
   END IF;
   RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
+  PERFORM set_config('ecar_sms.no_wake', statement_timestamp()::text, true);
   RAISE WARNING 'ecar-sms: no wake-up was sent, the message waits for the next poll: %', SQLERRM;
   RETURN NULL;
 END $$;

@@ -55,7 +55,7 @@ CREATE TRIGGER sms_setting_check BEFORE INSERT OR UPDATE ON sms_setting FOR EACH
 
 INSERT INTO sms_setting (name, value, unit, description) VALUES
   ('paused', 'false', 'boolean', 'true: nothing is claimed; messages wait'),
-  ('stampede_limit', '500', 'count', 'garage events enqueued within one minute above which they are held for staff; 0 = off'),
+  ('stampede_limit', '0', 'count', 'garage events within one minute above which they are held for staff; 0 = off (not yet in force in this version)'),
   ('unknown_wait', '10min', 'duration', 'how long a message that may have been sent waits for proof before its policy decides'),
   ('history_retention', '400 days', 'duration', 'how long settled messages are kept; 0 = for ever'),
   ('appointment_reminder.lead', '24h', 'duration', 'how long before an appointment its reminder is sent'),

@@ -33,8 +33,16 @@ pub async fn install(config: &Config, role: Option<&str>, dry_run: bool) -> Resu
         output::say(&plan.sql);
         return Ok(Exit::Done);
     }
-    let applied = if plan.migrations.is_empty() { "tables were up to date".to_owned() } else { format!("applied {}", plan.migrations.join(", ")) };
-    output::say(&format!("installed in {}, schema {}: {applied}; functions and triggers are in place", target.describe(), plan.schema));
+    let applied = if plan.migrations.is_empty() {
+        "tables were up to date".to_owned()
+    } else {
+        format!("applied {}", plan.migrations.join(", "))
+    };
+    output::say(&format!(
+        "installed in {}, schema {}: {applied}; functions and triggers are in place",
+        target.describe(),
+        plan.schema
+    ));
     match plan.role {
         Some(role) => output::say(&format!("role {role} has the rights that the daemon needs")),
         None => output::say(&format!(
@@ -65,14 +73,24 @@ pub async fn gateway(listen: SocketAddr, script: Option<&Path>) -> Result<Exit, 
     let script = match script {
         None => Script::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string()).map_err(Failure::failed)?;
-            Script::parse(&text).with_context(|| path.display().to_string()).map_err(|error| Failure::new(Exit::BadConfiguration, error))?
+            let text =
+                std::fs::read_to_string(path).with_context(|| path.display().to_string()).map_err(Failure::failed)?;
+            Script::parse(&text)
+                .with_context(|| path.display().to_string())
+                .map_err(|error| Failure::new(Exit::BadConfiguration, error))?
         }
     };
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::failed)?;
-    let gateway = Gateway::start(listen, script).await.with_context(|| format!("cannot listen on {listen}")).map_err(Failure::failed)?;
+    let gateway = Gateway::start(listen, script)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))
+        .map_err(Failure::failed)?;
     let mut received = gateway.subscribe();
-    output::say(&format!("simulated gateway: POST {}   GET http://{}/messages   Ctrl-C ends it", gateway.url(), gateway.addr()));
+    output::say(&format!(
+        "simulated gateway: POST {}   GET http://{}/messages   Ctrl-C ends it",
+        gateway.url(),
+        gateway.addr()
+    ));
     loop {
         tokio::select! {
             _ = signals.next() => break,

@@ -35,13 +35,21 @@ impl Client {
     ///
     /// # Errors
     /// A [`Failure`] with the code for "out of reach", "try again" or "failed", and the daemon's sentence.
-    pub async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T, Failure> {
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
         let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path, body))
             .await
             .map_err(|_| self.out_of_reach("it did not answer in time"))??;
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| Failure::failed(anyhow::anyhow!("the daemon's answer is not understood: {error}; is it another version?")));
+            return serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::failed(anyhow::anyhow!(
+                    "the daemon's answer is not understood: {error}; is it another version?"
+                ))
+            });
         }
         let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let sentence = problem["detail"].as_str().unwrap_or("the daemon gave no reason").to_owned();
@@ -61,7 +69,8 @@ impl Client {
             self.out_of_reach(&format!("{error}{mend}"))
         })?;
         let broken = |error: hyper::Error| self.out_of_reach(&error.to_string());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends with the connection; its error is the request's error too.
         let driver = tokio::spawn(connection);
         let request = Request::builder()
@@ -83,6 +92,9 @@ impl Client {
     }
 
     fn out_of_reach(&self, why: &str) -> Failure {
-        Failure::new(Exit::OutOfReach, anyhow::anyhow!("the daemon cannot be reached at {}: {why}", self.socket.display()))
+        Failure::new(
+            Exit::OutOfReach,
+            anyhow::anyhow!("the daemon cannot be reached at {}: {why}", self.socket.display()),
+        )
     }
 }

@@ -78,7 +78,9 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
             database(&config, &mut report).await;
             providers(&config, &mut report).await;
         }
-        Err(error) => report.error("configuration", error.to_string(), "correct that line or variable; see docs/CONFIGURATION.md"),
+        Err(error) => {
+            report.error("configuration", error.to_string(), "correct that line or variable; see docs/CONFIGURATION.md")
+        }
     }
     socket(&config::socket_path(globals.socket.as_deref(), globals.config.as_deref()), &mut report).await;
     service(&mut report).await;
@@ -99,7 +101,12 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
             }
         }
         let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-        output::say(&format!("\n{} ok, {} warnings, {} errors", count(Level::Ok), count(Level::Warning), count(Level::Error)));
+        output::say(&format!(
+            "\n{} ok, {} warnings, {} errors",
+            count(Level::Ok),
+            count(Level::Warning),
+            count(Level::Error)
+        ));
     }
     Ok(if worst { Exit::Failed } else { Exit::Done })
 }
@@ -121,14 +128,22 @@ fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
 }
 
 async fn database(config: &Config, report: &mut Report) {
-    let target = match config.database_url().map_err(|error| error.to_string()).and_then(|url| Target::parse(url).map_err(|error| error.to_string())) {
+    let target = match config
+        .database_url()
+        .map_err(|error| error.to_string())
+        .and_then(|url| Target::parse(url).map_err(|error| error.to_string()))
+    {
         Ok(target) => target,
         Err(error) => return report.error("database", error, "set DATABASE_URL to postgresql://user@host/database"),
     };
     let session = match Session::connect(&target).await {
         Ok(session) => session,
         Err(error) => {
-            return report.error("database", format!("{}: {error}", target.describe()), "is PostgreSQL running there, and may this role connect (pg_hba.conf)?");
+            return report.error(
+                "database",
+                format!("{}: {error}", target.describe()),
+                "is PostgreSQL running there, and may this role connect (pg_hba.conf)?",
+            );
         }
     };
     match session.texts("SELECT current_setting('server_version'), current_user, pg_is_in_recovery()").await {
@@ -136,7 +151,11 @@ async fn database(config: &Config, report: &mut Report) {
             let (version, user, standby) = (cell(&rows, 0), cell(&rows, 1), cell(&rows, 2) == "t");
             report.ok("database", format!("{}, PostgreSQL {version}, as role {user}", target.describe()));
             if standby {
-                report.error("database", "this server is a standby and cannot be written to", "name the primary, or both hosts, in DATABASE_URL");
+                report.error(
+                    "database",
+                    "this server is a standby and cannot be written to",
+                    "name the primary, or both hosts, in DATABASE_URL",
+                );
             }
         }
         Err(error) => return report.error("database", error.to_string(), "look at the server's log"),
@@ -169,14 +188,21 @@ async fn installed(session: &Session, report: &mut Report) -> bool {
             return false;
         }
     }
-    match session.texts("SELECT coalesce(max(number), 0), (SELECT version FROM sms_installation) FROM sms_migration").await {
+    match session
+        .texts("SELECT coalesce(max(number), 0), (SELECT version FROM sms_installation) FROM sms_migration")
+        .await
+    {
         Ok(rows) => {
             let (number, version) = (cell(&rows, 0), cell(&rows, 1));
             let newest = crate::db::install::newest_migration();
             if number.parse() == Ok(newest) {
                 report.ok("installation", format!("version {version}, migration {number}"));
             } else {
-                report.error("installation", format!("migration {number} is applied, this program needs {newest}"), mend);
+                report.error(
+                    "installation",
+                    format!("migration {number} is applied, this program needs {newest}"),
+                    mend,
+                );
             }
         }
         Err(error) => report.error("installation", error.to_string(), mend),
@@ -192,7 +218,11 @@ async fn triggers(session: &Session, report: &mut Report) {
                 let (table, trigger, state) = (text(0), text(1), text(2));
                 match state.as_str() {
                     "O" | "A" => report.ok("triggers", format!("{trigger} on {table}")),
-                    "missing" => report.error("triggers", format!("{trigger} is not on {table}: its events make no messages"), "run: ecar-sms install"),
+                    "missing" => report.error(
+                        "triggers",
+                        format!("{trigger} is not on {table}: its events make no messages"),
+                        "run: ecar-sms install",
+                    ),
                     _ => report.error(
                         "triggers",
                         format!("{trigger} on {table} is disabled: its events make no messages"),
@@ -218,9 +248,14 @@ async fn drift(session: &Session, report: &mut Report) {
         }
         Err(error) => report.error("garage", error.to_string(), "look at the server's log"),
     }
-    if let Err(error) = session.texts("SELECT * FROM sms_garage_facts(ARRAY['service_completed', 'invoice_created'], ARRAY[0, 0]::bigint[])").await {
+    if let Err(error) = session
+        .texts("SELECT * FROM sms_garage_facts(ARRAY['service_completed', 'invoice_created'], ARRAY[0, 0]::bigint[])")
+        .await
+    {
         let mend = match error {
-            DbError::Busy(_) => "a table of the garage is locked just now (VACUUM FULL?); messages wait until it is free",
+            DbError::Busy(_) => {
+                "a table of the garage is locked just now (VACUUM FULL?); messages wait until it is free"
+            }
             DbError::Unavailable(_) | DbError::Refused { .. } | DbError::NotInstalled(_) | DbError::Unexpected(_) => {
                 "messages about services and invoices wait; run: ecar-sms install"
             }
@@ -238,16 +273,24 @@ async fn privileges(session: &Session, report: &mut Report) {
         Ok(rows) if rows.is_empty() => report.ok("privileges", "this role may do what the daemon needs"),
         Ok(rows) => {
             let missing = rows.iter().filter_map(|row| row.first().cloned().flatten()).collect::<Vec<_>>().join(", ");
-            report.error("privileges", format!("this role lacks {missing}"), "run as superuser or owner: ecar-sms install --role NAME");
+            report.error(
+                "privileges",
+                format!("this role lacks {missing}"),
+                "run as superuser or owner: ecar-sms install --role NAME",
+            );
         }
-        Err(error) => report.error("privileges", error.to_string(), "run as superuser or owner: ecar-sms install --role NAME"),
+        Err(error) => {
+            report.error("privileges", error.to_string(), "run as superuser or owner: ecar-sms install --role NAME")
+        }
     }
 }
 
 async fn identity(session: &Session, report: &mut Report) {
     let same = "SELECT database_name = current_database() AND system_identifier IS NOT DISTINCT FROM (SELECT system_identifier FROM pg_control_system()), database_name FROM sms_installation";
     match session.texts(same).await {
-        Ok(rows) if cell(&rows, 0) == "t" => report.ok("identity", "this is the database that ecar-sms was installed in"),
+        Ok(rows) if cell(&rows, 0) == "t" => {
+            report.ok("identity", "this is the database that ecar-sms was installed in")
+        }
         Ok(rows) => report.warning(
             "identity",
             format!("this looks like a copy of the database \"{}\"", cell(&rows, 1)),
@@ -278,29 +321,51 @@ async fn queue(session: &Session, report: &mut Report) {
     let number = |column: usize| cell(&rows, column).parse::<f64>().unwrap_or_default();
     let (due, held, unknown, oldest) = (number(0), number(3), number(4), number(7));
     if oldest > DUE_LIMIT_S {
-        report.warning("queue", format!("{due} messages are due, the oldest for {oldest:.0} s"), "see `ecar-sms status` for what keeps them");
+        report.warning(
+            "queue",
+            format!("{due} messages are due, the oldest for {oldest:.0} s"),
+            "see `ecar-sms status` for what keeps them",
+        );
     } else {
         report.ok("queue", format!("{due} messages are due"));
     }
     if held > 0.0 {
-        report.warning("queue", format!("{held} messages are held for staff"), "ecar-sms list --status held; then release or cancel them");
+        report.warning(
+            "queue",
+            format!("{held} messages are held for staff"),
+            "ecar-sms list --status held; then release or cancel them",
+        );
     }
     if unknown > 0.0 {
-        report.warning("queue", format!("{unknown} messages may or may not have been sent"), "ecar-sms list --status unknown; ask the customer or the provider; then resend or cancel");
+        report.warning(
+            "queue",
+            format!("{unknown} messages may or may not have been sent"),
+            "ecar-sms list --status unknown; ask the customer or the provider; then resend or cancel",
+        );
     }
 }
 
 async fn providers(config: &Config, report: &mut Report) {
     match daemon::providers_of(&config.providers) {
-        Err(error) => report.error("provider", error.to_string(), "correct its configuration; see docs/CONFIGURATION.md"),
+        Err(error) => {
+            report.error("provider", error.to_string(), "correct its configuration; see docs/CONFIGURATION.md")
+        }
         Ok(providers) => {
             for (provider, configured) in providers.iter().zip(&config.providers) {
                 match (&configured.adapter, provider.endpoint()) {
                     (AdapterConfig::Log(_), _) => {
-                        report.warning("provider", format!("{} writes to the log and sends nothing", provider.name()), "configure a real provider for real customers");
+                        report.warning(
+                            "provider",
+                            format!("{} writes to the log and sends nothing", provider.name()),
+                            "configure a real provider for real customers",
+                        );
                     }
-                    (AdapterConfig::Generic(_), Some((host, port))) => reach(provider.name(), &host, port, report).await,
-                    (AdapterConfig::Generic(_), None) => report.ok("provider", format!("{}: configured", provider.name())),
+                    (AdapterConfig::Generic(_), Some((host, port))) => {
+                        reach(provider.name(), &host, port, report).await
+                    }
+                    (AdapterConfig::Generic(_), None) => {
+                        report.ok("provider", format!("{}: configured", provider.name()))
+                    }
                 }
             }
         }
@@ -310,7 +375,10 @@ async fn providers(config: &Config, report: &mut Report) {
 async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
     let mend = "is the URL right, and may this machine reach it (firewall, DNS)?";
     match tokio::time::timeout(REACH_TIMEOUT, tokio::net::TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => report.ok("provider", format!("{name}: {host}:{port} answers (credit is not known: this kind of provider cannot be asked)")),
+        Ok(Ok(_)) => report.ok(
+            "provider",
+            format!("{name}: {host}:{port} answers (credit is not known: this kind of provider cannot be asked)"),
+        ),
         Ok(Err(error)) => report.error("provider", format!("{name}: {host}:{port}: {error}"), mend),
         Err(_) => report.error("provider", format!("{name}: {host}:{port} does not answer"), mend),
     }
@@ -318,27 +386,45 @@ async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
 
 async fn socket(path: &Path, report: &mut Report) {
     match std::fs::symlink_metadata(path) {
-        Err(error) => return report.error("daemon", format!("{}: {error}", path.display()), "is the daemon running? systemctl status ecar-sms; journalctl -u ecar-sms"),
+        Err(error) => {
+            return report.error(
+                "daemon",
+                format!("{}: {error}", path.display()),
+                "is the daemon running? systemctl status ecar-sms; journalctl -u ecar-sms",
+            );
+        }
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return report.error("socket", format!("{} is no socket", path.display()), "remove it and restart the daemon");
+            return report.error(
+                "socket",
+                format!("{} is no socket", path.display()),
+                "remove it and restart the daemon",
+            );
         }
         Ok(metadata) => {
             let mode = metadata.permissions().mode() & 0o777;
             if mode == 0o660 {
                 report.ok("socket", format!("{}, mode 0660", path.display()));
             } else {
-                report.error("socket", format!("{} has mode {mode:04o}", path.display()), format!("chmod 0660 {}", path.display()));
+                report.error(
+                    "socket",
+                    format!("{} has mode {mode:04o}", path.display()),
+                    format!("chmod 0660 {}", path.display()),
+                );
             }
         }
     }
     match Client::new(path.to_owned()).ask::<Status>(Method::GET, "/v1/status", None).await {
-        Ok(status) if status.healthy => report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid)),
+        Ok(status) if status.healthy => {
+            report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid))
+        }
         Ok(status) => {
             for problem in status.problems {
                 report.error("daemon", problem, "see ecar-sms status and journalctl -u ecar-sms");
             }
         }
-        Err(failure) => report.error("daemon", format!("{:#}", failure.error), "systemctl status ecar-sms; journalctl -u ecar-sms"),
+        Err(failure) => {
+            report.error("daemon", format!("{:#}", failure.error), "systemctl status ecar-sms; journalctl -u ecar-sms")
+        }
     }
 }
 

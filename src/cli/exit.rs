@@ -90,9 +90,10 @@ impl From<InstallError> for Failure {
         match error {
             InstallError::Database(error) => error.into(),
             InstallError::Locked(_) => Self::new(Exit::TryAgain, error),
-            InstallError::NotTheGarage { .. } | InstallError::NoSuchRole(_) | InstallError::TooOld(_) | InstallError::Newer(_) => {
-                Self::failed(error)
-            }
+            InstallError::NotTheGarage { .. }
+            | InstallError::NoSuchRole(_)
+            | InstallError::TooOld(_)
+            | InstallError::Newer(_) => Self::failed(error),
         }
     }
 }

@@ -21,7 +21,9 @@ const LIST_TEXT_CHARS: usize = 60;
 /// As the client's.
 pub async fn list(client: &Client, filter: &ListArgs, zone: &TimeZone) -> Result<Exit, Failure> {
     let mut path = format!("/v1/messages?limit={}", filter.limit);
-    for (name, value) in [("status", &filter.status), ("phone", &filter.phone), ("kind", &filter.kind), ("since", &filter.since)] {
+    for (name, value) in
+        [("status", &filter.status), ("phone", &filter.phone), ("kind", &filter.kind), ("since", &filter.since)]
+    {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
         }
@@ -75,7 +77,14 @@ fn print(message: &Message, zone: &TimeZone) {
     let line = |label: &str, text: String| output::say(&format!("{label:<12}{}", output::visible(&text)));
     let source = message.source_id.map(|id| format!(" {id}")).unwrap_or_default();
     line("message", format!("{}, {}{source}", message.id, message.kind));
-    line("status", [Some(message.status.clone()), message.reason.clone(), message.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "));
+    line(
+        "status",
+        [Some(message.status.clone()), message.reason.clone(), message.detail.clone()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(": "),
+    );
     if let Some(recipient) = &message.recipient {
         line("to", recipient.clone());
     }
@@ -86,12 +95,24 @@ fn print(message: &Message, zone: &TimeZone) {
         line("size", format!("{segments} segments, {encoding}"));
     }
     if let Some(provider) = &message.provider {
-        line("provider", [Some(provider.clone()), message.provider_message_id.clone()].into_iter().flatten().collect::<Vec<_>>().join(", id "));
+        line(
+            "provider",
+            [Some(provider.clone()), message.provider_message_id.clone()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", id "),
+        );
     }
     if let Some(of) = message.resend_of {
         line("again", format!("sent again for message {of}"));
     }
-    for (label, at) in [("not before", message.not_before), ("next look", message.next_at), ("sent", message.sent_at), ("delivered", message.delivered_at)] {
+    for (label, at) in [
+        ("not before", message.not_before),
+        ("next look", message.next_at),
+        ("sent", message.sent_at),
+        ("delivered", message.delivered_at),
+    ] {
         if let Some(at) = at {
             line(label, when::show(at, zone));
         }
@@ -104,7 +125,11 @@ fn print(message: &Message, zone: &TimeZone) {
             (None, _) => String::new(),
         };
         let detail = step.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        output::say(&format!("{}  {}", when::show(step.at, zone), output::visible(&format!("{}{by}{detail}", step.what))));
+        output::say(&format!(
+            "{}  {}",
+            when::show(step.at, zone),
+            output::visible(&format!("{}{by}{detail}", step.what))
+        ));
     }
 }
 
@@ -169,7 +194,8 @@ pub async fn send(client: &Client, send: &SendArgs, zone: &TimeZone) -> Result<E
         }
         return Ok(Exit::Done);
     };
-    let message: Message = client.ask(Method::GET, &format!("/v1/messages/{id}?wait={}ms", wait.as_millis()), None).await?;
+    let message: Message =
+        client.ask(Method::GET, &format!("/v1/messages/{id}?wait={}ms", wait.as_millis()), None).await?;
     let exit = match message.status.as_str() {
         "sent" | "delivered" => Exit::Done,
         "queued" | "sending" => Exit::TryAgain,
@@ -178,7 +204,8 @@ pub async fn send(client: &Client, send: &SendArgs, zone: &TimeZone) -> Result<E
     if options.json {
         output::json(&serde_json::to_value(&message).map_err(Failure::failed)?);
     } else {
-        let why = [message.reason, message.detail].into_iter().flatten().map(|it| format!(": {it}")).collect::<String>();
+        let why =
+            [message.reason, message.detail].into_iter().flatten().map(|it| format!(": {it}")).collect::<String>();
         output::say(&format!("message {id} is {}{}", message.status, output::visible(&why)));
     }
     Ok(exit)

@@ -46,7 +46,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::failed)?;
     let exit = runtime.block_on(dispatch(arguments));
     // A blocked name look-up must not keep the process from ending.
     runtime.shutdown_background();
@@ -55,7 +56,11 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     let Arguments { globals, command } = arguments;
-    let zone = || config::load(globals.config.as_deref()).map_or_else(|_| GarageConfig::default(), |config| config.garage).time_zone;
+    let zone = || {
+        config::load(globals.config.as_deref())
+            .map_or_else(|_| GarageConfig::default(), |config| config.garage)
+            .time_zone
+    };
     let client = || Client::new(config::socket_path(globals.socket.as_deref(), globals.config.as_deref()));
     match command {
         Command::Run => {
@@ -69,7 +74,9 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
             demo::run(demo::DemoOptions { once, port }).await.map_err(Failure::failed)?;
             Ok(Exit::Done)
         }
-        Command::Install { dry_run, role } => admin::install(&config::load(globals.config.as_deref())?, role.as_deref(), dry_run).await,
+        Command::Install { dry_run, role } => {
+            admin::install(&config::load(globals.config.as_deref())?, role.as_deref(), dry_run).await
+        }
         Command::Uninstall { dry_run } => admin::uninstall(&config::load(globals.config.as_deref())?, dry_run).await,
         Command::Doctor { json } => doctor::run(&globals, json).await,
         Command::Gateway { listen, script } => admin::gateway(listen, script.as_deref()).await,
@@ -81,7 +88,9 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Release { ids, json } => messages::act(&client(), "release", &ids, json).await,
         Command::Send(send) => messages::send(&client(), &send, &zone()).await,
         Command::Setting { action } => settings::run(&client(), action).await,
-        Command::Pause => status::order(&client(), "/v1/pause", "paused: nothing is sent until `ecar-sms resume`").await,
+        Command::Pause => {
+            status::order(&client(), "/v1/pause", "paused: nothing is sent until `ecar-sms resume`").await
+        }
         Command::Resume => status::order(&client(), "/v1/resume", "messages go out again").await,
         Command::Reload => status::order(&client(), "/v1/reload", "configuration reloaded").await,
         Command::Completions { shell } => admin::completions(shell),

@@ -31,7 +31,15 @@ fn print(status: &Status, zone: &TimeZone) {
         (true, true) => "paused by setting: messages wait (ecar-sms resume)",
         (false, _) => "NOT WELL",
     };
-    line("daemon", &format!("{headline}; version {}, pid {}, since {}", status.version, status.pid, when::show(status.started_at, zone)));
+    line(
+        "daemon",
+        &format!(
+            "{headline}; version {}, pid {}, since {}",
+            status.version,
+            status.pid,
+            when::show(status.started_at, zone)
+        ),
+    );
     for problem in &status.problems {
         line("problem", &output::visible(problem));
     }
@@ -52,14 +60,21 @@ fn print(status: &Status, zone: &TimeZone) {
         }
         None => line("queue", "not known: the database is out of reach"),
     }
-    let today: Vec<String> = status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
+    let today: Vec<String> =
+        status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
     line("today", &if today.is_empty() { "nothing yet".to_owned() } else { today.join(", ") });
     for provider in &status.providers {
         let state = match &provider.reason {
             Some(reason) => format!("waiting: {}", output::visible(reason)),
             None => "takes messages".to_owned(),
         };
-        line("provider", &format!("{}: {state}; {} of {} requests under way", provider.name, provider.in_flight, provider.concurrency));
+        line(
+            "provider",
+            &format!(
+                "{}: {state}; {} of {} requests under way",
+                provider.name, provider.in_flight, provider.concurrency
+            ),
+        );
     }
     if status.daemons.len() > 1 {
         for daemon in &status.daemons {

@@ -39,14 +39,19 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
 /// # Errors
 /// A sentence with examples.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("\"{text}\" is no duration ({error}); write for example 30s or 2h"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("\"{text}\" is no duration ({error}); write for example 30s or 2h"))
 }
 
 /// A time for people: the hour for today, the day and the hour otherwise.
 pub fn show(at: Timestamp, zone: &TimeZone) -> String {
     let local = at.to_zoned(zone.clone());
     let today = Timestamp::now().to_zoned(zone.clone()).date();
-    if local.date() == today { local.strftime("%H:%M:%S").to_string() } else { local.strftime("%Y-%m-%d %H:%M:%S").to_string() }
+    if local.date() == today {
+        local.strftime("%H:%M:%S").to_string()
+    } else {
+        local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
 }
 
 #[cfg(test)]

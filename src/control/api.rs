@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,18 +14,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 use tracing::info;
 
+use super::desk::{Desk, wait_for_rest};
 use super::garage_api;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::status::Vitals;
 use crate::message::kind::Kind;
 use crate::message::phone::{self, Countries};
 use crate::outbox::settings;
-use crate::outbox::settle::Recorded;
 use crate::outbox::staff::{self, Action, Filter, Message, Request};
 
 /// Largest body of a request, in bytes: a text of 1,600 characters with room to spare.
@@ -36,24 +34,6 @@ const LIST_DEFAULT: i64 = 50;
 
 /// Longest wait for a result in one request.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
-
-/// How often a waiting request looks, should the word of the result be lost.
-const WAIT_LOOK: Duration = Duration::from_secs(1);
-
-/// Asks the daemon to read its configuration again; the answer says what happened.
-pub type Reload = mpsc::Sender<oneshot::Sender<Result<String, String>>>;
-
-/// What the handlers share.
-pub struct Desk {
-    /// The daemon's vital signs, with the database.
-    pub vitals: Vitals,
-    /// Countries that may be texted, to read a number as staff write it.
-    pub countries: Countries,
-    /// Told of every result.
-    pub recorded: broadcast::Sender<Recorded>,
-    /// To reload.
-    pub reload: Reload,
-}
 
 /// The whole API.
 pub fn router(desk: Arc<Desk>) -> Router {
@@ -71,7 +51,9 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/metrics", get(metrics))
         .merge(garage_api::router())
         .fallback(async || Problem::not_found("there is nothing here; see GET /v1/status"))
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
+        })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .with_state(desk)
 }
@@ -89,7 +71,11 @@ async fn healthz(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Result<Response, Problem> {
-    let text = desk.vitals.metrics().await.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let text = desk
+        .vitals
+        .metrics()
+        .await
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
@@ -104,18 +90,26 @@ struct ListQuery {
     limit: Option<i64>,
 }
 
-async fn list(State(desk): State<Arc<Desk>>, query: Result<Query<ListQuery>, QueryRejection>) -> Result<Json<Vec<Message>>, Problem> {
+async fn list(
+    State(desk): State<Arc<Desk>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Vec<Message>>, Problem> {
     let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = query.limit.unwrap_or(LIST_DEFAULT);
     if limit < 1 {
         return Err(Problem::refused("limit is a number from 1"));
+    }
+    if let Some(status) = query.status.as_deref().filter(|text| !text.is_empty())
+        && !staff::STATUSES.contains(&status)
+    {
+        return Err(Problem::refused(format!("unknown status; allowed: {}", staff::STATUSES.join(", "))));
     }
     if let Some(kind) = &query.kind {
         kind.parse::<Kind>().map_err(|error| Problem::refused(error.to_string()))?;
     }
     let filter = Filter {
         status: query.status.filter(|text| !text.is_empty()),
-        phone: query.phone.map(|text| as_recorded(&text, &desk.countries)),
+        phones: query.phone.map(|text| as_recorded(&text, &desk.countries)),
         kind: query.kind,
         since: query.since.as_deref().map(duration).transpose()?,
         before: query.before,
@@ -124,14 +118,16 @@ async fn list(State(desk): State<Arc<Desk>>, query: Result<Query<ListQuery>, Que
     Ok(Json(staff::list(&desk.vitals.database, &filter).await?))
 }
 
-/// A number as it stands in the records, however staff write it.
-fn as_recorded(text: &str, countries: &Countries) -> String {
+/// A number as it may stand in the records, however staff write it: in E.164, or as written while it is not yet known.
+fn as_recorded(text: &str, countries: &Countries) -> Vec<String> {
     // In a query string an unescaped plus is a space.
-    phone::normalise(text, countries).map_or_else(|_| text.trim().to_owned(), |it| it.number.as_str().to_owned())
+    let number = phone::normalise(text, countries).ok().map(|it| it.number.as_str().to_owned());
+    number.into_iter().chain([text.trim().to_owned()]).collect()
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {
-    humantime::parse_duration(text).map_err(|error| Problem::refused(format!("\"{text}\" is no duration ({error}); write for example 30s or 2h")))
+    humantime::parse_duration(text)
+        .map_err(|error| Problem::refused(format!("\"{text}\" is no duration ({error}); write for example 30s or 2h")))
 }
 
 #[derive(Deserialize)]
@@ -142,40 +138,26 @@ struct WaitQuery {
 
 async fn show(
     State(desk): State<Arc<Desk>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     query: Result<Query<WaitQuery>, QueryRejection>,
 ) -> Result<Json<Message>, Problem> {
     let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let id = message_id(&id)?;
+    let id = message_id(&part(id)?)?;
     if let Some(wait) = query.wait.as_deref().map(duration).transpose()? {
         wait_for_rest(&desk, id, wait.min(WAIT_LIMIT)).await?;
     }
     Ok(Json(staff::show_with_story(&desk.vitals.database, id).await?))
 }
 
-fn message_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| Problem::not_found(format!("there is no message \"{}\"", text.chars().take(40).collect::<String>())))
+/// What the path names; 400 when its percent-encoding is no text.
+fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    path.map(|Path(part)| part).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
-/// Waits until nothing more happens to the message by itself, for `wait` at most; returns it as it stands then.
-pub(super) async fn wait_for_rest(desk: &Desk, id: i64, wait: Duration) -> Result<Message, Problem> {
-    let deadline = Instant::now() + wait;
-    let mut recorded = desk.recorded.subscribe();
-    loop {
-        let message = staff::show(&desk.vitals.database, id).await?;
-        if message.is_at_rest() || Instant::now() >= deadline {
-            return Ok(message);
-        }
-        let look = (Instant::now() + WAIT_LOOK).min(deadline);
-        loop {
-            match tokio::time::timeout_at(look, recorded.recv()).await {
-                Ok(Ok(recorded)) if recorded.id != id => {}
-                // Ours, or some were missed, or it is time: look.
-                Ok(Ok(_)) | Ok(Err(broadcast::error::RecvError::Lagged(_))) | Err(_) => break,
-                Ok(Err(broadcast::error::RecvError::Closed)) => return Ok(message),
-            }
-        }
-    }
+fn message_id(text: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| {
+        Problem::not_found(format!("there is no message \"{}\"", text.chars().take(40).collect::<String>()))
+    })
 }
 
 #[derive(Deserialize)]
@@ -196,14 +178,17 @@ async fn create(
 ) -> Result<Response, Problem> {
     let body: CreateBody = parse(body)?;
     let kind = body.kind.parse::<Kind>().map_err(|error| Problem::refused(error.to_string()))?;
-    let not_before = body
-        .not_before
-        .as_deref()
-        .map(|text| text.parse::<Timestamp>())
-        .transpose()
-        .map_err(|error| Problem::refused(format!("not_before: {error}; write for example 2026-12-01T08:00:00+01:00")))?;
-    let request =
-        Request { kind, source_id: body.source_id, recipient: body.recipient, body: body.body, lang: body.lang, not_before };
+    let not_before = body.not_before.as_deref().map(|text| text.parse::<Timestamp>()).transpose().map_err(|error| {
+        Problem::refused(format!("not_before: {error}; write for example 2026-12-01T08:00:00+01:00"))
+    })?;
+    let request = Request {
+        kind,
+        source_id: body.source_id,
+        recipient: body.recipient,
+        body: body.body,
+        lang: body.lang,
+        not_before,
+    };
     let id = staff::enqueue(&desk.vitals.database, &request, peer.name()).await?;
     info!(msg.id = id, msg.kind = %kind, by = peer.name(), "message asked for");
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
@@ -211,7 +196,9 @@ async fn create(
 
 /// Reads a JSON body: 413 when it is too large, 400 when it is no JSON, 422 when it is not what is asked for.
 fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|error| Problem::new(error.status(), format!("the body cannot be read; at most {BODY_LIMIT_BYTES} bytes are")))?;
+    let body = body.map_err(|error| {
+        Problem::new(error.status(), format!("the body cannot be read; at most {BODY_LIMIT_BYTES} bytes are"))
+    })?;
     serde_json::from_slice(&body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::refused(error.to_string()),
         serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
@@ -223,8 +210,9 @@ fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, 
 async fn act(
     State(desk): State<Arc<Desk>>,
     Extension(peer): Extension<Peer>,
-    Path((id, action)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Message>, Problem> {
+    let (id, action) = part(path)?;
     let action = match action.as_str() {
         "resend" => Action::Resend,
         "cancel" => Action::Cancel,
@@ -250,11 +238,11 @@ struct SetBody {
 async fn set(
     State(desk): State<Arc<Desk>>,
     Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body: SetBody = parse(body)?;
-    change(&desk, &peer, &name, &body.value).await
+    change(&desk, &peer, &part(name)?, &body.value).await
 }
 
 async fn pause(State(desk): State<Arc<Desk>>, Extension(peer): Extension<Peer>) -> Result<Response, Problem> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use axum::{Extension, Json, Router};
 use serde_json::json;
 use tracing::info;
 
-use super::api::{Desk, wait_for_rest};
+use super::desk::{Desk, wait_for_rest};
 use super::peer::Peer;
 use crate::message::kind::Kind;
 use crate::message::reason::Reason;
@@ -30,22 +31,40 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/api/invoices/{id}/send_sms_notification/", any(invoice))
 }
 
-async fn service(state: State<Arc<Desk>>, peer: Extension<Peer>, id: Path<String>, method: Method) -> Response {
-    notify(state.0, &peer.0, Kind::ServiceCompleted, "Service", &id.0, &method).await
+async fn service(
+    state: State<Arc<Desk>>,
+    peer: Extension<Peer>,
+    id: Result<Path<i64>, PathRejection>,
+    method: Method,
+) -> Response {
+    notify(state.0, &peer.0, Kind::ServiceCompleted, "Service", id.ok().map(|id| id.0), &method).await
 }
 
-async fn invoice(state: State<Arc<Desk>>, peer: Extension<Peer>, id: Path<String>, method: Method) -> Response {
-    notify(state.0, &peer.0, Kind::InvoiceCreated, "Invoice", &id.0, &method).await
+async fn invoice(
+    state: State<Arc<Desk>>,
+    peer: Extension<Peer>,
+    id: Result<Path<i64>, PathRejection>,
+    method: Method,
+) -> Response {
+    notify(state.0, &peer.0, Kind::InvoiceCreated, "Invoice", id.ok().map(|id| id.0), &method).await
 }
 
-async fn notify(desk: Arc<Desk>, peer: &Peer, kind: Kind, model: &str, id: &str, method: &Method) -> Response {
+async fn notify(
+    desk: Arc<Desk>,
+    peer: &Peer,
+    kind: Kind,
+    model: &str,
+    source_id: Option<i64>,
+    method: &Method,
+) -> Response {
     if method != Method::POST {
         let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, &format!("Méthode « {method} » non autorisée."));
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
         return response;
     }
     let missing = || answer(StatusCode::NOT_FOUND, &format!("No {model} matches the given query."));
-    let Ok(source_id) = id.parse::<i64>() else { return missing() };
+    // What is no number is no id of a row either.
+    let Some(source_id) = source_id else { return missing() };
     let database = &desk.vitals.database;
     match staff::source_exists(database, kind, source_id).await {
         Ok(true) => {}
@@ -55,10 +74,13 @@ async fn notify(desk: Arc<Desk>, peer: &Peer, kind: Kind, model: &str, id: &str,
     if desk.vitals.providers.borrow().is_empty() {
         return failed("SMS API key not configured");
     }
-    let request = Request { kind, source_id: Some(source_id), recipient: None, body: None, lang: None, not_before: None };
+    let request =
+        Request { kind, source_id: Some(source_id), recipient: None, body: None, lang: None, not_before: None };
     let id = match staff::enqueue(database, &request, peer.name()).await {
         Ok(id) => id,
-        Err(StaffError::NotFound(said) | StaffError::Conflict(said) | StaffError::Refused(said)) => return failed(&said),
+        Err(StaffError::NotFound(said) | StaffError::Conflict(said) | StaffError::Refused(said)) => {
+            return failed(&said);
+        }
         Err(StaffError::Database(error)) => return failed(&error.to_string()),
     };
     info!(msg.id = id, msg.kind = %kind, by = peer.name(), "message asked for");

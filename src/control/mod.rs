@@ -6,6 +6,7 @@
 //! can stop the daemon. Bodies and requests at once are limited.
 
 pub mod api;
+pub mod desk;
 pub mod garage_api;
 pub mod peer;
 pub mod problem;

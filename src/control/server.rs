@@ -30,6 +30,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time allowed for a whole connection: longer than the longest wait for a result.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Time that open requests get to end once the daemon has stopped: all results are recorded by then, so whoever waits for
+/// one has been told.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
 /// After an error of accept (out of descriptors, say), how long before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,10 +41,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Somebody answers on it.
-    #[error("{0}: another daemon is listening there; stop it, or choose another socket with --socket or ECAR_SMS_SOCKET")]
+    #[error(
+        "{0}: another daemon is listening there; stop it, or choose another socket with --socket or ECAR_SMS_SOCKET"
+    )]
     InUse(PathBuf),
     /// Something else is there.
-    #[error("{0}: there is a file that is no socket; remove it, or choose another socket with --socket or ECAR_SMS_SOCKET")]
+    #[error(
+        "{0}: there is a file that is no socket; remove it, or choose another socket with --socket or ECAR_SMS_SOCKET"
+    )]
     NotASocket(PathBuf),
     /// The system said no.
     #[error("{path}: the control socket cannot be made: {error}")]
@@ -71,7 +79,9 @@ impl ControlSocket {
         }
         match std::fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => return Err(SocketError::InUse(path.to_owned())),
+            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+                return Err(SocketError::InUse(path.to_owned()));
+            }
             Ok(_) => std::fs::remove_file(path).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
@@ -88,12 +98,14 @@ impl ControlSocket {
                     warn!(group, error = %error, "the control socket could not be given to its group; only this user may use it");
                 }
             }
-            Ok(None) | Err(_) => debug!(group, "there is no such group; the control socket stays with this user's group"),
+            Ok(None) | Err(_) => {
+                debug!(group, "there is no such group; the control socket stays with this user's group")
+            }
         }
         Ok(Self { path: path.to_owned(), listener })
     }
 
-    /// Serves until `stop`, then lets open requests end.
+    /// Serves until `stop`, then lets open requests end, for [`STOP_GRACE`] at most.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
         let connections = TaskTracker::new();
@@ -144,7 +156,7 @@ async fn serve_connection(stream: UnixStream, router: Router, stop: Cancellation
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::time::timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))
             }
         }
     });

@@ -107,7 +107,9 @@ impl Vitals {
             problems.push("no provider is configured (is SMS_API_KEY set?); messages wait".to_owned());
         } else if let Some(reasons) = providers
             .iter()
-            .map(|provider| provider.circuit().reason().map(|(word, detail)| format!("{}: {word} {detail}", provider.name())))
+            .map(|provider| {
+                provider.circuit().reason().map(|(word, detail)| format!("{}: {word} {detail}", provider.name()))
+            })
             .collect::<Option<Vec<_>>>()
         {
             problems.push(format!("no provider can be used just now ({}); messages wait", reasons.join("; ")));

@@ -12,8 +12,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::Socket;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
@@ -67,7 +67,9 @@ impl Target {
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         let (text, ssl_mode, root_certificate) = take_ssl_options(text.trim())?;
         let mut config: tokio_postgres::Config = text.parse().map_err(|error: tokio_postgres::Error| {
-            TargetError::Invalid(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+            TargetError::Invalid(
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+            )
         })?;
         let (mode, verify) = match ssl_mode.as_deref() {
             Some("disable") => (SslMode::Disable, false),
@@ -242,7 +244,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -251,7 +258,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -266,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_url_and_words_are_both_understood() {
-        let url = Target::parse("postgresql://sami:secret@db1:5433,db2/garage?sslmode=require&connect_timeout=3").unwrap();
+        let url =
+            Target::parse("postgresql://sami:secret@db1:5433,db2/garage?sslmode=require&connect_timeout=3").unwrap();
         assert_eq!(url.describe(), "garage on db1, db2");
         assert_eq!(url.config().get_ssl_mode(), SslMode::Require);
         let words = Target::parse("host=/run/postgresql dbname=garage sslmode=disable").unwrap();
@@ -283,7 +296,12 @@ mod tests {
 
     #[test]
     fn a_bad_string_is_refused_without_repeating_it() {
-        for text in ["", "postgresql://u:hunter2@host:port/x", "host=a port=hunter2", "postgresql://u:hunter2@h/x?sslmode=maybe"] {
+        for text in [
+            "",
+            "postgresql://u:hunter2@host:port/x",
+            "host=a port=hunter2",
+            "postgresql://u:hunter2@h/x?sslmode=maybe",
+        ] {
             let error = Target::parse(text).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

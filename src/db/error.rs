@@ -47,10 +47,15 @@ impl DbError {
 
     pub(super) fn from_pool(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error),
-            error @ (PoolError::Timeout(_) | PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_)) => {
-                Self::Unavailable(error.to_string())
-            }
+            // Refused while connecting, for whatever reason: no statement was run.
+            PoolError::Backend(error) => match Self::from(error) {
+                Self::Refused { message, .. } => Self::Unavailable(message),
+                other => other,
+            },
+            error @ (PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_)) => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -60,7 +60,9 @@ pub enum InstallError {
     #[error(transparent)]
     Database(#[from] DbError),
     /// The garage's tables are elsewhere.
-    #[error("this database ({database}) has no {missing}: is it the garage's? Its tables are looked up through the search_path of the connecting role")]
+    #[error(
+        "this database ({database}) has no {missing}: is it the garage's? Its tables are looked up through the search_path of the connecting role"
+    )]
     NotTheGarage {
         /// The database's name.
         database: String,
@@ -165,7 +167,8 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
         sql.push_str(text);
         sql.push('\n');
     }
-    let _ = writeln!(sql, "SELECT set_config('ecar_sms.role', {}, true);", literal(role.as_deref().unwrap_or_default()));
+    let _ =
+        writeln!(sql, "SELECT set_config('ecar_sms.role', {}, true);", literal(role.as_deref().unwrap_or_default()));
     sql.push_str(PRIVILEGES);
     let _ = writeln!(
         sql,
@@ -201,11 +204,8 @@ async fn schema_of(client: &Client, tables: &[&str]) -> Result<Option<String>, I
 
 async fn role_for(client: &Client, wanted: Option<&str>) -> Result<Option<String>, InstallError> {
     let name = wanted.unwrap_or(DEFAULT_ROLE);
-    let exists = client
-        .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&name])
-        .await
-        .map_err(DbError::from)?
-        .is_some();
+    let exists =
+        client.query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&name]).await.map_err(DbError::from)?.is_some();
     match (exists, wanted) {
         (true, _) => Ok(Some(name.to_owned())),
         (false, None) => Ok(None),
@@ -214,11 +214,8 @@ async fn role_for(client: &Client, wanted: Option<&str>) -> Result<Option<String
 }
 
 async fn applied(client: &Client) -> Result<Vec<i32>, InstallError> {
-    let exists: bool = client
-        .query_one("SELECT to_regclass('sms_migration') IS NOT NULL", &[])
-        .await
-        .map_err(DbError::from)?
-        .get(0);
+    let exists: bool =
+        client.query_one("SELECT to_regclass('sms_migration') IS NOT NULL", &[]).await.map_err(DbError::from)?.get(0);
     if !exists {
         return Ok(Vec::new());
     }

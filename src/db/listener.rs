@@ -42,19 +42,29 @@ pub enum Hearing {
 }
 
 /// Listens until `stop`, through any number of reconnects.
-pub async fn run(target: Target, owner: i32, wake: Arc<Notify>, hearing: watch::Sender<Hearing>, stop: CancellationToken) {
+pub async fn run(
+    target: Target,
+    owner: i32,
+    wake: Arc<Notify>,
+    hearing: watch::Sender<Hearing>,
+    stop: CancellationToken,
+) {
     let mut pause = RECONNECT_PAUSE.0;
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
             ended = listen(&target, owner, &wake, &hearing) => ended,
         };
-        if hearing.borrow().clone() == Hearing::Listening {
+        let Err(error) = ended;
+        let now = Hearing::Polling(error.to_string());
+        let before = hearing.send_replace(now.clone());
+        if before == Hearing::Listening {
             pause = RECONNECT_PAUSE.0;
         }
-        let Err(error) = ended;
-        warn!(error = %error, "no direct connection to the database; the outbox is polled until it is back");
-        hearing.send_replace(Hearing::Polling(error.to_string()));
+        // Said once, not at every attempt of a long outage.
+        if before != now {
+            warn!(error = %error, "no direct connection to the database; the outbox is polled until it is back");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -85,7 +95,12 @@ async fn listen(
     }));
     let start = async {
         client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        client.query_typed("SELECT pg_try_advisory_lock($1, $2)", &[(&LOCK_CLASS, tokio_postgres::types::Type::INT4), (&owner, tokio_postgres::types::Type::INT4)]).await
+        client
+            .query_typed(
+                "SELECT pg_try_advisory_lock($1, $2)",
+                &[(&LOCK_CLASS, tokio_postgres::types::Type::INT4), (&owner, tokio_postgres::types::Type::INT4)],
+            )
+            .await
     };
     let locked: bool = tokio::time::timeout(PING_DEADLINE, start)
         .await

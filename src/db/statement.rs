@@ -25,7 +25,8 @@ impl Statement {
     /// A sentence about the signature.
     pub fn parse(text: &'static str) -> Result<Self, String> {
         let first = text.lines().next().unwrap_or_default();
-        let signature = first.strip_prefix("-- ").and_then(|line| line.strip_suffix(')')).and_then(|line| line.split_once('('));
+        let signature =
+            first.strip_prefix("-- ").and_then(|line| line.strip_suffix(')')).and_then(|line| line.split_once('('));
         let Some((name, arguments)) = signature else {
             return Err(format!("the first line is no signature: {first}"));
         };
@@ -55,7 +56,10 @@ impl Statement {
     pub(super) fn bind<'a>(&self, arguments: &[Argument<'a>]) -> Result<Vec<(&'a (dyn ToSql + Sync), Type)>, DbError> {
         let given = arguments.iter().map(|(label, _)| *label);
         if !given.eq(self.parameters.iter().map(|(label, _)| label.as_str())) {
-            return Err(DbError::Unexpected(format!("{} was called with other arguments than its signature", self.name)));
+            return Err(DbError::Unexpected(format!(
+                "{} was called with other arguments than its signature",
+                self.name
+            )));
         }
         Ok(arguments.iter().zip(&self.parameters).map(|((_, value), (_, kind))| (*value, kind.clone())).collect())
     }

@@ -170,6 +170,7 @@ impl Keeper {
         Ok(true)
     }
 
+    /// A question that was given up leaves its answer in the pipe: only dropping the keeper makes sense then.
     async fn ask(&mut self, verb: &str, words: &[&str]) -> Result<String, KeeperError> {
         if let Some(program) = words.first().filter(|_| verb != "signal") {
             self.program = (*program).to_owned();
@@ -203,6 +204,10 @@ impl Drop for Keeper {
         drop(self.commands.take());
         let deadline = Instant::now() + END_TIMEOUT;
         while matches!(self.shell.try_wait(), Ok(None)) && Instant::now() < deadline {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a destructor cannot await, and must not return before the end"
+            )]
             std::thread::sleep(LOOK_PAUSE);
         }
         // Gone already, unless the shell was killed or may not remove an entry of /tmp that is not its own.
@@ -270,6 +275,19 @@ mod tests {
         keeper.commands = None;
         until_gone(|| exists(pid) || directory.exists()).await;
         assert!(matches!(keeper.alive().await, Err(KeeperError::Gone { .. })));
+    }
+
+    #[tokio::test]
+    async fn being_killed_while_a_program_runs_to_its_end_leaves_nothing_either() {
+        let directory = directory();
+        let (mut keeper, mut other) = (keeper(&directory), self::keeper(&self::directory()));
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, keeper.run(&["sleep", "0.3"])).await.is_err());
+        // As the kernel does for a process that is killed: both pipes are closed at once.
+        std::mem::swap(&mut keeper.answers, &mut other.answers);
+        keeper.commands = None;
+        drop(other);
+        until_gone(|| directory.exists()).await;
     }
 
     #[tokio::test]

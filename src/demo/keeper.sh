@@ -47,6 +47,8 @@ finish() {
 }
 
 trap finish EXIT HUP INT TERM
+# Nobody reads an answer any more: go on to the end of the pipe, and finish. Not ignored, or programs would inherit that.
+trap : PIPE
 while IFS= read -r line; do
   eval "$line"
 done

@@ -53,7 +53,7 @@ pub struct DemoOptions {
 /// What is missing on this machine, or what did not go as it must; with `once`, also when a signal came before the end.
 pub async fn run(options: DemoOptions) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("handling signals")?;
-    let screen = Screen::new();
+    let screen = Screen::of_stdout();
     // What the show holds is dropped, and so removed, before anything else happens here.
     let ended = tokio::select! {
         result = perform(options, &screen) => result,

@@ -16,6 +16,10 @@ const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
 const ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
 /// The directory that holds both programs: [`BIN_VARIABLE`], then `PATH`, then Debian's directories, newest first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a search of this machine for test and demo; the daemon's configuration has no part in it"
+)]
 pub fn find() -> Option<PathBuf> {
     let named = std::env::var_os(BIN_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -40,7 +44,7 @@ fn newest_first(root: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
-    versions.sort_by(|a, b| b.0.cmp(&a.0));
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     versions.into_iter().map(|(_, directory)| directory).collect()
 }
 

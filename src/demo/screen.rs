@@ -34,7 +34,8 @@ pub struct Screen {
 
 impl Screen {
     /// Looks once at what standard output is.
-    pub fn new() -> Self {
+    #[expect(clippy::disallowed_methods, reason = "a convention about the terminal, not configuration of ours")]
+    pub fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { terminal, colour }

@@ -279,6 +279,7 @@ impl Stage {
 }
 
 /// What the daemon and the commands are told, and what is kept from them.
+#[expect(clippy::disallowed_methods, reason = "the names of inherited variables, to keep them from the children")]
 fn environment(directory: &Path, database: &str, gateway: &str) -> Vec<(String, Option<String>)> {
     let foreign = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| {
         FOREIGN_NAMES.contains(&name.as_str()) || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

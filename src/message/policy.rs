@@ -171,14 +171,7 @@ mod tests {
     }
 
     fn subject(kind: Kind) -> Subject {
-        Subject {
-            kind,
-            age: Duration::from_secs(1),
-            by_hand: false,
-            released: false,
-            source_at: None,
-            observed: None,
-        }
+        Subject { kind, age: Duration::from_secs(1), by_hand: false, released: false, source_at: None, observed: None }
     }
 
     fn facts(state: &str, amount: &str) -> Facts {
@@ -218,10 +211,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_gone_is_skipped() {
-        assert_eq!(
-            decide(&subject(Kind::ServiceCompleted), &rules(), None, now()),
-            Decision::Skip(Reason::SourceGone)
-        );
+        assert_eq!(decide(&subject(Kind::ServiceCompleted), &rules(), None, now()), Decision::Skip(Reason::SourceGone));
     }
 
     #[test]

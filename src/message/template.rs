@@ -125,12 +125,8 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let values = [
-            ("first_name", "Sami"),
-            ("car_make", "Kia"),
-            ("car_model", "Rio"),
-            ("invoice_number", "INV-1A2B3C4D"),
-        ];
+        let values =
+            [("first_name", "Sami"), ("car_make", "Kia"), ("car_model", "Rio"), ("invoice_number", "INV-1A2B3C4D")];
         Facts {
             phone: "20 000 001".to_owned(),
             state: "completed".to_owned(),

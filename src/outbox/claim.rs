@@ -53,7 +53,13 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
     let rows = database
         .query(
             &statement::CLAIM,
-            &[("floor", &claim.floor), ("slots", &slots), ("owner", &claim.owner), ("token", &claim.token), ("lease_ms", &lease_ms)],
+            &[
+                ("floor", &claim.floor),
+                ("slots", &slots),
+                ("owner", &claim.owner),
+                ("token", &claim.token),
+                ("lease_ms", &lease_ms),
+            ],
         )
         .await?;
     let head = rows.first().ok_or_else(|| DbError::Unexpected("outbox/claim answered without its head".to_owned()))?;

@@ -29,8 +29,8 @@
 
 pub mod claim;
 pub mod floor;
-pub mod ledger;
 pub mod lease;
+pub mod ledger;
 pub mod prepare;
 pub mod rescue;
 pub mod settings;

@@ -45,7 +45,8 @@ pub struct Informed {
 impl Preparer {
     /// Reads the facts of rows that speak of a source. Rows whose facts cannot be had are finished at once.
     pub async fn inform(&self, rows: Vec<Claimed>) -> (Vec<Informed>, Vec<Finished>) {
-        let sources: Vec<_> = rows.iter().map(|claimed| (claimed.row.kind, claimed.row.source_id.unwrap_or_default())).collect();
+        let sources: Vec<_> =
+            rows.iter().map(|claimed| (claimed.row.kind, claimed.row.source_id.unwrap_or_default())).collect();
         match facts::read(&self.database, &sources).await {
             Ok(facts) => {
                 (rows.into_iter().zip(facts).map(|(claimed, facts)| Informed { claimed, facts }).collect(), Vec::new())
@@ -74,7 +75,9 @@ impl Preparer {
         let source = (claimed.row.kind, claimed.row.source_id.unwrap_or_default());
         match facts::read(&self.database, &[source]).await {
             Ok(mut facts) => Ok(Informed { claimed, facts: facts.pop().flatten() }),
-            Err(error @ (DbError::Unavailable(_) | DbError::Busy(_) | DbError::NotInstalled(_))) => Err(unavailable(claimed, &error)),
+            Err(error @ (DbError::Unavailable(_) | DbError::Busy(_) | DbError::NotInstalled(_))) => {
+                Err(unavailable(claimed, &error))
+            }
             Err(error @ (DbError::Refused { .. } | DbError::Unexpected(_))) => Err(unreadable(claimed, &error)),
         }
     }
@@ -189,6 +192,8 @@ fn note(finished: &Finished) {
             reason = it.reason.as_str(),
             "message held; staff decide: ecar-sms release or cancel {}", it.lease.id
         ),
-        Finished::Postponed(it) => tracing::debug!(msg.id = it.lease.id, reason = it.reason.as_str(), "message deferred"),
+        Finished::Postponed(it) => {
+            tracing::debug!(msg.id = it.lease.id, reason = it.reason.as_str(), "message deferred")
+        }
     }
 }

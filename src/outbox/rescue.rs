@@ -83,7 +83,12 @@ impl Housekeeper {
         for row in &rows {
             let (id, attempt): (i64, i32) = (field(row, "id")?, field(row, "attempt")?);
             let owner: Option<i32> = field(row, "lease_owner")?;
-            warn!(msg.id = id, msg.attempt = attempt, owner, "the daemon that was sending this message is gone; it may have been sent");
+            warn!(
+                msg.id = id,
+                msg.attempt = attempt,
+                owner,
+                "the daemon that was sending this message is gone; it may have been sent"
+            );
         }
         if !rows.is_empty() {
             self.metrics.rescued(rows.len() as u64);
@@ -97,7 +102,10 @@ impl Housekeeper {
         for row in &rows {
             let (id, state): (i64, &str) = (field(row, "id")?, field(row, "state")?);
             match state {
-                "queued" => warn!(msg.id = id, "no proof that it was sent; it is sent once more, as the policy of its kind says"),
+                "queued" => warn!(
+                    msg.id = id,
+                    "no proof that it was sent; it is sent once more, as the policy of its kind says"
+                ),
                 _ => warn!(msg.id = id, "no proof that it was sent; staff decide: ecar-sms resend or cancel {id}"),
             }
         }

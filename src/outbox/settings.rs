@@ -96,7 +96,10 @@ impl Settings {
         let by_name: BTreeMap<&str, (&str, Option<i64>)> =
             rows.iter().map(|(row, _, ms)| (row.name.as_str(), (row.value.as_str(), *ms))).collect();
         let text = |name: &str| {
-            by_name.get(name).map(|(value, _)| *value).ok_or_else(|| DbError::NotInstalled(format!("setting {name} is missing")))
+            by_name
+                .get(name)
+                .map(|(value, _)| *value)
+                .ok_or_else(|| DbError::NotInstalled(format!("setting {name} is missing")))
         };
         let truth = |name: &str| Ok::<_, DbError>(text(name)? == "true");
         let duration = |name: &str| {

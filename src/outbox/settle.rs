@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::ledger::Ledger;
 use super::lease::{Finished, Postponement, Settlement};
+use super::ledger::Ledger;
 use crate::db::{Database, DbError, Row, field, statement};
 use crate::message::reason::Reason;
 use crate::metrics::Metrics;
@@ -51,7 +51,10 @@ impl Settler {
     pub async fn record(&self, finished: Finished) {
         if let Err(lost) = self.results.send(finished).await {
             // The settler ends only after all senders: see `Task::run`.
-            error!(msg.id = lost.0.lease().id, "a result came after the settler had ended; its lease will run out and it becomes unknown");
+            error!(
+                msg.id = lost.0.lease().id,
+                "a result came after the settler had ended; its lease will run out and it becomes unknown"
+            );
         }
     }
 
@@ -154,7 +157,11 @@ impl Task {
                     }
                 }
                 Err(DbError::Refused { message, .. }) if group.len() > 1 => {
-                    warn!(error = message, results = group.len(), "the server refused a batch of results; each is written alone");
+                    warn!(
+                        error = message,
+                        results = group.len(),
+                        "the server refused a batch of results; each is written alone"
+                    );
                     groups.extend(group.into_iter().map(|it| vec![it]));
                 }
                 Err(problem) => {
@@ -174,7 +181,10 @@ impl Task {
     async fn keep_evidence<T: Evidence>(&self, lost: &[&T]) {
         let records: Vec<_> = lost.iter().filter_map(|it| it.record()).collect();
         for (id, ..) in &records {
-            warn!(msg.id = id, "the result came too late: the message was no longer leased to this daemon; kept as an attempt");
+            warn!(
+                msg.id = id,
+                "the result came too late: the message was no longer leased to this daemon; kept as an attempt"
+            );
         }
         if records.is_empty() {
             return;
@@ -206,8 +216,7 @@ impl Task {
 }
 
 /// Id, attempt, outcome, detail, provider, provider's id, recipient, text.
-type Record =
-    (i64, i32, &'static str, Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
+type Record = (i64, i32, &'static str, Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
 
 /// A result that can be kept as the record of an attempt, when a request was made.
 trait Evidence {
@@ -292,13 +301,18 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
 }
 
 async fn write_postponed(database: &Database, results: &[&Postponement]) -> Result<HashSet<i64>, DbError> {
-    fn texts<'a>(results: &[&'a Postponement], pick: impl Fn(&'a Postponement) -> Option<&'a str>) -> Vec<Option<&'a str>> {
+    fn texts<'a>(
+        results: &[&'a Postponement],
+        pick: impl Fn(&'a Postponement) -> Option<&'a str>,
+    ) -> Vec<Option<&'a str>> {
         results.iter().map(|it| pick(it)).collect()
     }
     let ids: Vec<i64> = results.iter().map(|it| it.lease.id).collect();
     let tokens: Vec<i64> = results.iter().map(|it| it.lease.token).collect();
-    let waits: Vec<i64> =
-        results.iter().map(|it| it.wait.map_or(-1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2))).collect();
+    let waits: Vec<i64> = results
+        .iter()
+        .map(|it| it.wait.map_or(-1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)))
+        .collect();
     // A claim without a request is taken back as if it had not been.
     let uncounts: Vec<i32> = results.iter().map(|it| i32::from(it.attempt.is_none())).collect();
     let failed: Vec<i32> = results.iter().map(|it| i32::from(it.failed)).collect();

@@ -12,6 +12,21 @@ use crate::message::kind::Kind;
 /// Messages listed at most.
 pub const LIST_LIMIT: i64 = 1_000;
 
+/// The words of `sms_message.status`.
+pub const STATUSES: [&str; 11] = [
+    "queued",
+    "sending",
+    "sent",
+    "delivered",
+    "undelivered",
+    "failed",
+    "skipped",
+    "cancelled",
+    "expired",
+    "held",
+    "unknown",
+];
+
 /// SQLSTATE of "there is no such message".
 const NO_DATA_FOUND: &str = "P0002";
 
@@ -134,8 +149,8 @@ impl Message {
 pub struct Filter {
     /// A status word.
     pub status: Option<String>,
-    /// E.164.
-    pub phone: Option<String>,
+    /// Spellings of one number: in E.164, and as it was written, for messages whose number is not normalised yet.
+    pub phones: Option<Vec<String>>,
     /// A kind.
     pub kind: Option<String>,
     /// Created within this time.
@@ -158,7 +173,7 @@ pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Message>, 
             &statement::LIST,
             &[
                 ("status", &filter.status),
-                ("phone", &filter.phone),
+                ("phones", &filter.phones),
                 ("kind", &filter.kind),
                 ("since", &since),
                 ("before", &filter.before),
@@ -333,7 +348,11 @@ pub struct Today {
 pub async fn today(database: &Database, zone: &str) -> Result<Vec<Today>, StaffError> {
     let rows = database.query(&statement::TODAY, &[("zone", &zone)]).await?;
     let read = |row: &Row| {
-        Ok::<_, DbError>(Today { status: field(row, "status")?, messages: field(row, "messages")?, segments: field(row, "segments")? })
+        Ok::<_, DbError>(Today {
+            status: field(row, "status")?,
+            messages: field(row, "messages")?,
+            segments: field(row, "segments")?,
+        })
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }

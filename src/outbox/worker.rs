@@ -18,8 +18,8 @@ use tracing::{debug, error, info, warn};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
-use super::ledger::Ledger;
 use super::lease::{Armed, Claimed, Finished, Ready, RetryRules};
+use super::ledger::Ledger;
 use super::prepare::{Informed, Preparer};
 use super::rescue;
 use super::settings::Settings;
@@ -28,9 +28,9 @@ use super::wake::WakeFlag;
 use crate::db::{Database, DbError};
 use crate::message::outcome::Outcome;
 use crate::metrics::Metrics;
+use crate::provider::Provider;
 use crate::provider::circuit::Admission;
 use crate::provider::outgoing::Outgoing;
-use crate::provider::Provider;
 
 /// Longest wait in a turn.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,7 +55,10 @@ pub struct Pulse {
 impl Pulse {
     /// Time since `since` at the last turn, and at the last look at the outbox that worked.
     pub fn read(&self) -> (Duration, Duration) {
-        (Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)), Duration::from_millis(self.looked_ms.load(Ordering::Relaxed)))
+        (
+            Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)),
+            Duration::from_millis(self.looked_ms.load(Ordering::Relaxed)),
+        )
     }
 
     /// Why the outbox cannot be looked at, when it cannot.
@@ -248,7 +251,11 @@ impl Claimer {
     }
 
     /// As many slots as are free and the rate allows; one for a probe. None, and how long to wait, when there are none.
-    async fn take_slots(&mut self, provider: &Arc<Provider>, admission: Admission) -> (Vec<OwnedSemaphorePermit>, Duration) {
+    async fn take_slots(
+        &mut self,
+        provider: &Arc<Provider>,
+        admission: Admission,
+    ) -> (Vec<OwnedSemaphorePermit>, Duration) {
         let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT };
         let Ok(Ok(first)) = tokio::time::timeout(TICK, Arc::clone(provider.slots()).acquire_owned()).await else {
             return (Vec::new(), Duration::ZERO);
@@ -473,7 +480,12 @@ impl Desk {
             (circuit.record(&outcome, Instant::now()), circuit.is_open())
         };
         if changed && open {
-            error!(provider.name = self.provider.name(), outcome = outcome.word(), detail = outcome.detail(), "the provider is not asked for a while; messages wait");
+            error!(
+                provider.name = self.provider.name(),
+                outcome = outcome.word(),
+                detail = outcome.detail(),
+                "the provider is not asked for a while; messages wait"
+            );
         } else if changed {
             info!(provider.name = self.provider.name(), "the provider takes messages again");
         }
@@ -492,7 +504,15 @@ impl Desk {
                 warn!(msg.id = id, to, provider.name = provider, detail, took_ms, "the message may have been sent");
             }
             other => {
-                warn!(msg.id = id, to, provider.name = provider, outcome = other.word(), detail = other.detail(), took_ms, "message not sent");
+                warn!(
+                    msg.id = id,
+                    to,
+                    provider.name = provider,
+                    outcome = other.word(),
+                    detail = other.detail(),
+                    took_ms,
+                    "message not sent"
+                );
             }
         }
     }

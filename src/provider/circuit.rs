@@ -64,7 +64,9 @@ impl Circuit {
         match &self.state {
             State::Flowing => Admission::All,
             State::Open { until, .. } if *until > now => Admission::Closed(*until),
-            State::Probing { since, .. } if now.duration_since(*since) < PROBE_DEADLINE => Admission::Closed(*since + PROBE_DEADLINE),
+            State::Probing { since, .. } if now.duration_since(*since) < PROBE_DEADLINE => {
+                Admission::Closed(*since + PROBE_DEADLINE)
+            }
             State::Open { .. } | State::Probing { .. } => Admission::Probe,
         }
     }
@@ -74,7 +76,9 @@ impl Circuit {
         let state = std::mem::replace(&mut self.state, State::Flowing);
         self.state = match state {
             State::Flowing => State::Flowing,
-            State::Open { word, detail, .. } | State::Probing { word, detail, .. } => State::Probing { since: now, word, detail },
+            State::Open { word, detail, .. } | State::Probing { word, detail, .. } => {
+                State::Probing { since: now, word, detail }
+            }
         };
     }
 
@@ -96,7 +100,8 @@ impl Circuit {
             }
             Outcome::Misconfigured { .. } | Outcome::NoCredit { .. } => {
                 // Answers to requests that were under way together count once.
-                let pause = if matches!(self.state, State::Open { .. }) { self.pause } else { self.longer(STOPPED_PAUSE) };
+                let pause =
+                    if matches!(self.state, State::Open { .. }) { self.pause } else { self.longer(STOPPED_PAUSE) };
                 self.open(pause, outcome, now);
             }
             Outcome::TemporaryFailure { .. } | Outcome::Unknown { .. } => {
@@ -198,7 +203,8 @@ mod tests {
     fn a_pause_asked_for_is_kept_to_the_letter_and_bounded() {
         let now = Instant::now();
         let mut circuit = Circuit::default();
-        let asked = |seconds| Outcome::Throttled { retry_after: Some(Duration::from_secs(seconds)), detail: String::new() };
+        let asked =
+            |seconds| Outcome::Throttled { retry_after: Some(Duration::from_secs(seconds)), detail: String::new() };
         circuit.record(&asked(7), now);
         assert_eq!(circuit.admission(now), Admission::Closed(now + Duration::from_secs(7)));
         circuit.record(&asked(1_000_000), now);

@@ -62,10 +62,24 @@ impl Provider {
 
     /// A provider that writes to the log.
     pub fn log(name: &str, config: LogConfig) -> Self {
-        Self::with(name, Adapter::Log(LogProvider::new(name.to_owned(), config)), LOG_CONCURRENCY, Duration::from_secs(1), None, None)
+        Self::with(
+            name,
+            Adapter::Log(LogProvider::new(name.to_owned(), config)),
+            LOG_CONCURRENCY,
+            Duration::from_secs(1),
+            None,
+            None,
+        )
     }
 
-    fn with(name: &str, adapter: Adapter, concurrency: usize, timeout: Duration, max_segments: Option<u32>, rate: Option<f64>) -> Self {
+    fn with(
+        name: &str,
+        adapter: Adapter,
+        concurrency: usize,
+        timeout: Duration,
+        max_segments: Option<u32>,
+        rate: Option<f64>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             adapter,

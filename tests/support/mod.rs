@@ -2,7 +2,15 @@
 //! garage for each test, the simulated gateway as the judge, and the built binary as a real process.
 //!
 //! Nothing here sleeps to let things settle: [`until`] waits for a condition and prints the state when its time is up.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub
+)]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use ecar_sms::db::Target;
 use ecar_sms::db::script::Session;
-use ecar_sms::demo::server::Throwaway;
+use ecar_sms::demo::server::{Options, Throwaway};
 use ecar_sms::gateway::{Gateway, Received, Script};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 /// How long a condition may take before a test gives up: generous, because the machines are shared and slow at times.
@@ -75,7 +84,15 @@ where
     S: AsRef<OsStr>,
 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecar-sms"));
-    for name in ["DATABASE_URL", "SMS_API_KEY", "SMS_GATEWAY_URL", "SMS_SENDER_ID", "ECAR_SMS_CONFIG", "ECAR_SMS_SOCKET", "NOTIFY_SOCKET"] {
+    for name in [
+        "DATABASE_URL",
+        "SMS_API_KEY",
+        "SMS_GATEWAY_URL",
+        "SMS_SENDER_ID",
+        "ECAR_SMS_CONFIG",
+        "ECAR_SMS_SOCKET",
+        "NOTIFY_SOCKET",
+    ] {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
@@ -84,7 +101,12 @@ where
 
 /// What a command printed, for a failing test.
 pub fn shown(output: &Output) -> String {
-    format!("{}\n--- stdout\n{}\n--- stderr\n{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n--- stdout\n{}\n--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Waits until the condition holds.
@@ -126,6 +148,23 @@ impl World {
         let server = tokio::task::spawn_blocking(server).await.unwrap();
         create_copy(server, &database, template).await;
         let url = server.url(&database);
+        Self::at(database, url, script).await
+    }
+
+    /// With ecar-sms installed on a server of its own, which the test may stop; through TCP and with a password when the
+    /// options say `tcp`. Hold on to the server: dropping it ends it.
+    pub async fn on_its_own_server(options: Options, script: &str) -> (Self, Throwaway) {
+        let database = "garage".to_owned();
+        let server = Throwaway::start_with(options).await.expect("a throwaway PostgreSQL");
+        server.create_database(&database, None).await.unwrap();
+        let url = server.tcp_url(&database).unwrap_or_else(|| server.url(&database));
+        let world = Self::at(database, url, Script::parse(script).unwrap()).await;
+        world.batch(include_str!("../../sql/demo/garage.sql")).await;
+        world.ok(["install"]).await;
+        (world, server)
+    }
+
+    async fn at(database: String, url: String, script: Script) -> Self {
         let sql = session(&url).await;
         let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), script).await.unwrap();
         let directory = tempfile::Builder::new().prefix("ecar").tempdir().unwrap();
@@ -227,6 +266,36 @@ impl World {
         self.value(sql).await.parse().unwrap_or_default()
     }
 
+    /// The connection string of this world's database for another role.
+    pub fn url_as(&self, role: &str) -> String {
+        let url = self.url.replacen("//postgres@", &format!("//{role}@"), 1);
+        assert_ne!(url, self.url, "the superuser's name stands in the URL");
+        url
+    }
+
+    /// Runs SQL with psql, one statement after the other; goes on after an error, and exits 0 all the same, unless the SQL
+    /// sets `ON_ERROR_STOP`. Warnings and errors are on standard error.
+    pub async fn psql(&self, url: &str, sql: &str) -> Output {
+        let program = server().bin_dir().join("psql");
+        let mut command = Command::new(program);
+        command
+            .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--dbname", url])
+            .env_remove("PGOPTIONS");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let write = async move { input.write_all(sql.as_bytes()).await };
+        let (written, output) = tokio::join!(write, child.wait_with_output());
+        let output = output.unwrap();
+        written.unwrap_or_else(|error| panic!("{error}: {}", shown(&output)));
+        output
+    }
+
     /// Waits until the value is as expected; prints the outbox, the history and the daemon's log otherwise.
     pub async fn value_becomes(&self, sql: &str, expected: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -271,7 +340,10 @@ impl World {
     /// Enqueues a free text; returns its id.
     pub async fn enqueue(&self, phone: &str, text: &str) -> i64 {
         let (phone, text) = (phone.replace('\'', "''"), text.replace('\'', "''"));
-        self.count(&format!("INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '{phone}', '{text}') RETURNING id")).await
+        self.count(&format!(
+            "INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '{phone}', '{text}') RETURNING id"
+        ))
+        .await
     }
 
     /// A customer with a car and a service of the same number, in this status.
@@ -290,7 +362,10 @@ impl World {
 
     /// Completes a service, as the application does: all columns rewritten.
     pub async fn complete(&self, number: i64) {
-        self.batch(&format!("UPDATE core_service SET title = title, status = 'completed', updated_at = now() WHERE id = {number}")).await;
+        self.batch(&format!(
+            "UPDATE core_service SET title = title, status = 'completed', updated_at = now() WHERE id = {number}"
+        ))
+        .await;
     }
 
     /// A request on the control socket, by curl. Returns the status and the body.
@@ -313,7 +388,12 @@ impl World {
         let table = async |sql: &str| {
             let rows = self.sql.texts(sql).await.unwrap_or_default();
             rows.iter()
-                .map(|row| row.iter().map(|value| value.clone().unwrap_or_else(|| "-".to_owned())).collect::<Vec<_>>().join(" | "))
+                .map(|row| {
+                    row.iter()
+                        .map(|value| value.clone().unwrap_or_else(|| "-".to_owned()))
+                        .collect::<Vec<_>>()
+                        .join(" | ")
+                })
                 .collect::<Vec<_>>()
                 .join("\n")
         };
@@ -321,7 +401,8 @@ impl World {
         for entry in std::fs::read_dir(self.directory.path()).unwrap().flatten() {
             if entry.path().extension().is_some_and(|ending| ending == "log") {
                 let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let tail = log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+                let tail =
+                    log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
                 logs.push_str(&format!("\n--- {}\n{tail}", entry.path().display()));
             }
         }
@@ -355,13 +436,17 @@ impl Daemon {
 
     /// Sends a signal by name: TERM, INT, HUP, USR1, KILL, STOP, CONT.
     pub fn signal(&self, name: &str) {
-        let status = std::process::Command::new("kill").args([format!("-{name}"), self.pid.to_string()]).status().unwrap();
+        let status =
+            std::process::Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid)]).status().unwrap();
         assert!(status.success(), "kill -{name} {}", self.pid);
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap_or_else(|_| panic!("the daemon does not end:\n{}", self.log())).unwrap()
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("the daemon does not end:\n{}", self.log()))
+            .unwrap()
     }
 
     /// SIGTERM, and its end, which must be exit 0.

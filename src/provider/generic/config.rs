@@ -102,10 +102,6 @@ pub struct GenericConfig {
     /// Requests at once, from 1. Default 32. Applied by the sender; here it sizes the connection pool.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
-    /// ISO 3166 codes of the countries this provider may be used for. Default: the daemon's own list. Applied by
-    /// routing, not here.
-    #[serde(default)]
-    pub countries: Option<Vec<String>>,
     /// URL of an HTTP proxy. The environment's proxies are never used.
     #[serde(default, deserialize_with = "secret")]
     pub proxy: Option<SecretString>,
@@ -154,7 +150,6 @@ impl GenericConfig {
             max_segments: None,
             rate,
             concurrency,
-            countries: None,
             proxy: None,
         }
     }
@@ -335,7 +330,6 @@ mod tests {
             api_key = "k/=="
             total_timeout = "12s"
             rate = 0.5
-            countries = ["TN", "FR"]
             otherwise = "status"
             auth = { type = "oauth2", token_url = "https://gateway.example/token", client_id = "c" }
             query = [{ name = "key", value = "{{ api_key }}", encoding = "raw" }]

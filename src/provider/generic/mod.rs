@@ -2,7 +2,7 @@
 //!
 //! Owns the way of one message over HTTP: the templates of the configuration make a request, the request goes out once,
 //! rules judge the answer, and the result is one [`Outcome`]. It knows no queue, keeps no message, never repeats a send
-//! and never follows a redirect. Rate, concurrency and countries are in its configuration for others to apply.
+//! and never follows a redirect. Rate and concurrency are in its configuration for others to apply.
 //!
 //! | step | file | when it fails |
 //! |---|---|---|
@@ -53,7 +53,7 @@ use super::outgoing::Outgoing;
 use crate::message::outcome::Outcome;
 
 /// Longest total time-out: a lease must cover it, and a lease of hours would be of no use.
-const TOTAL_TIMEOUT_LIMIT: Duration = Duration::from_secs(10 * 60);
+const TOTAL_TIMEOUT_LIMIT: Duration = Duration::from_secs(60);
 /// Most requests at once: beyond it sockets run out before gateways do.
 const CONCURRENCY_LIMIT: usize = 1024;
 /// Largest answer that may be configured, in bytes: `concurrency` of them are held in memory.
@@ -118,7 +118,7 @@ impl HttpProvider {
         &self.name
     }
 
-    /// The configuration, for those who apply rate, concurrency and countries.
+    /// The configuration, for those who apply rate and concurrency.
     pub fn config(&self) -> &GenericConfig {
         &self.config
     }
