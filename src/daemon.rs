@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -38,11 +38,13 @@ use crate::metrics::Metrics;
 use crate::outbox::lease::RetryRules;
 use crate::outbox::ledger::Ledger;
 use crate::outbox::prepare::Preparer;
+use crate::outbox::pulse::Pulse;
 use crate::outbox::rescue::Housekeeper;
+use crate::outbox::send::Shared;
 use crate::outbox::settings::Settings;
 use crate::outbox::settle;
-use crate::outbox::worker::{Claimer, Providers, Pulse, Shared};
-use crate::provider::Provider;
+use crate::outbox::worker::Claimer;
+use crate::provider::{Provider, Providers};
 
 /// How long results may take to be written after the last send has ended. Part of the unit's stop time-out.
 const SETTLE_LIMIT: Duration = Duration::from_secs(25);
@@ -77,7 +79,6 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     if let Some(socket) = &options.socket {
         config.control.socket.clone_from(socket);
     }
-    let started = Instant::now();
     let target = target_of(config.database_url()?, "DATABASE_URL")?;
     let direct = match &config.database.direct_url {
         Some(url) => target_of(url.expose_secret(), "database.direct_url")?,
@@ -116,7 +117,6 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
 
     let vitals = Vitals {
         database: database.clone(),
-        started,
         started_at: Timestamp::now(),
         owner: Arc::clone(&owner),
         pulse: Arc::clone(&pulse),
@@ -162,7 +162,6 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let work = Work {
         shared,
         owner,
-        started,
         direct: config.database.listen.unwrap_or(true).then_some(direct),
         providers,
         settings_sender,
@@ -241,7 +240,6 @@ async fn finish(mut settler: JoinHandle<usize>, give_up: &CancellationToken) -> 
 struct Work {
     shared: Arc<Shared>,
     owner: Arc<AtomicI32>,
-    started: Instant,
     direct: Option<Target>,
     providers: watch::Receiver<Providers>,
     settings_sender: watch::Sender<Arc<Settings>>,
@@ -279,8 +277,7 @@ impl Work {
             settings: self.settings,
         };
         let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
-        let claimer =
-            Claimer::new(self.shared, owner, self.started, self.providers, self.settings_sender, self.wake, self.poll);
+        let claimer = Claimer::new(self.shared, owner, self.providers, self.settings_sender, self.wake, self.poll);
         let mut claiming = tokio::spawn(claimer.run());
         let result = tokio::select! {
             ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
@@ -310,13 +307,12 @@ impl Work {
             match self.try_introduce().await {
                 Ok(owner) => return Some(owner),
                 Err(problem) => {
-                    if self.shared.pulse.problem().as_deref() != Some(problem.to_string().as_str()) {
+                    if self.shared.pulse.failed(&problem.to_string()) {
                         error!(error = %problem, "the daemon cannot begin yet; it tries again");
                     }
-                    self.shared.pulse.set_problem(Some(problem.to_string()));
                 }
             }
-            self.shared.pulse.beat(self.started);
+            self.shared.pulse.beat();
             tokio::select! {
                 () = self.shared.stop.cancelled() => return None,
                 () = tokio::time::sleep(pause) => {}
@@ -420,8 +416,7 @@ async fn summarise(vitals: &Vitals) {
 
 /// Tells systemd that there is progress, and what is wrong in one line.
 fn keep_systemd_informed(vitals: &Vitals, said: String) -> String {
-    let (beat, _) = vitals.pulse.read();
-    if vitals.started.elapsed().saturating_sub(beat) < BEAT_LIMIT {
+    if vitals.pulse.since_beat() < BEAT_LIMIT {
         tell_systemd(&[NotifyState::Watchdog]);
     }
     let problems = vitals.problems();

@@ -126,8 +126,11 @@ async fn every_answer_has_its_outcome_and_nothing_is_texted_twice_nor_stuck() {
         ("fault = 'reset_after_read'", "unknown", "unknown", 1),
         ("fault = 'close_after_read'", "unknown", "unknown", 1),
     ];
-    let script: String =
-        cases.iter().enumerate().map(|(at, case)| format!("[[rule]]\nphone = '{}'\ntimes = 1\n{}\n", phone(at), case.0)).collect();
+    let script: String = cases
+        .iter()
+        .enumerate()
+        .map(|(at, case)| format!("[[rule]]\nphone = '{}'\ntimes = 1\n{}\n", phone(at), case.0))
+        .collect();
     let mut world = World::with_script(&script).await;
     let toml = QUICK.to_owned() + &provider("main", &world.gateway.url(), "");
     configure(&mut world, &toml);
@@ -179,21 +182,31 @@ async fn while_a_gateway_is_not_there_messages_wait_without_being_given_up_and_g
     // A port that nobody listens on.
     let address: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     // Five failures open the circuit; the sixth would be one too many, if an outage counted.
-    configure(&mut world, &format!("{QUICK}max_failures = 6\n{}", provider("main", &format!("http://{address}/v1/messages"), "")));
+    configure(
+        &mut world,
+        &format!("{QUICK}max_failures = 6\n{}", provider("main", &format!("http://{address}/v1/messages"), "")),
+    );
     let daemon = world.daemon().await;
     let first = world.enqueue("20 000 001", "Bonjour 1").await;
-    world.value_becomes(&format!("SELECT outcome FROM sms_attempt WHERE message_id = {first} AND attempt = 1"), "temporary_failure").await;
+    world
+        .value_becomes(
+            &format!("SELECT outcome FROM sms_attempt WHERE message_id = {first} AND attempt = 1"),
+            "temporary_failure",
+        )
+        .await;
     until("health says why", async || {
         let (code, why) = health(&world).await;
         code == 503 && why.contains("temporary_failure") && why.contains("main")
     })
     .await;
+    // The circuit lets a message try now and then. It is not given up for that, however long it takes.
+    let attempts = format!("SELECT attempts FROM sms_message WHERE id = {first}");
+    until("a try after the circuit opened", async || world.count(&attempts).await >= 6).await;
+    world.status_becomes(first, "queued").await;
     for number in 2..=20 {
         world.enqueue(&phone(number), &format!("Bonjour {number}")).await;
     }
-    // The circuit lets one message try now and then. None is given up for it.
-    until("a probe after the circuit opened", async || world.count("SELECT count(*) FROM sms_attempt").await >= 6).await;
-    world.value_becomes("SELECT count(*) FROM sms_outbox WHERE state = 'queued'", "20").await;
+    daemon_asks(&world, "sms_setting").await;
     let burnt = world.count("SELECT count(*) FROM sms_attempt").await;
     assert!(burnt <= 8, "{burnt} attempts, although the circuit is open");
 
@@ -288,7 +301,9 @@ async fn after_a_refused_key_other_messages_wait_unasked_and_a_reload_sends_them
     world.ok(["reload"]).await;
     world.value_becomes("SELECT count(*) FROM sms_message WHERE status = 'sent'", "21").await;
     assert_eq!(world.gateway.count(), 22);
-    let attempts = world.value("SELECT string_agg(DISTINCT attempts::text, ',') FROM sms_message WHERE body LIKE 'Bonjour %'").await;
+    let attempts = world
+        .value("SELECT string_agg(DISTINCT attempts::text, ',') FROM sms_message WHERE body LIKE 'Bonjour %'")
+        .await;
     assert_eq!(attempts, "1");
     assert_eq!(health(&world).await.0, 200);
     daemon.stop().await;
@@ -338,7 +353,8 @@ async fn another_provider_takes_only_what_was_certainly_not_sent() {
 #[tokio::test]
 async fn in_doubt_a_service_message_is_sent_once_more_and_never_a_third_time() {
     // The first is answered 500 for ever, the second only once.
-    let script = "[[rule]]\nphone = '+21620000001'\nstatus = 500\n[[rule]]\nphone = '+21620000002'\nstatus = 500\ntimes = 1\n";
+    let script =
+        "[[rule]]\nphone = '+21620000001'\nstatus = 500\n[[rule]]\nphone = '+21620000002'\nstatus = 500\ntimes = 1\n";
     let mut world = World::with_script(script).await;
     world.configure(QUICK);
     world.batch("SELECT sms_set('unknown_wait', '200ms')").await;
@@ -358,7 +374,8 @@ async fn in_doubt_a_service_message_is_sent_once_more_and_never_a_third_time() {
     assert_eq!(status_of(&world, first).await, "unknown");
     assert_eq!(world.received_by("+21620000001").len(), 2);
     assert_eq!(world.received_by("+21620000002").len(), 2);
-    let attempts = world.value(&format!("SELECT string_agg(outcome, ',') FROM sms_attempt WHERE message_id = {first}")).await;
+    let attempts =
+        world.value(&format!("SELECT string_agg(outcome, ',') FROM sms_attempt WHERE message_id = {first}")).await;
     assert_eq!(attempts, "unknown,unknown");
     daemon.stop().await;
 }
@@ -404,7 +421,10 @@ async fn an_answer_that_comes_after_the_message_was_taken_for_lost_still_settles
     world.status_becomes(id, "unknown").await;
     slow.signal("CONT");
     world.status_becomes(id, "sent").await;
-    assert_eq!(world.value(&format!("SELECT provider_message_id FROM sms_message WHERE id = {id}")).await, "sim-000001");
+    assert_eq!(
+        world.value(&format!("SELECT provider_message_id FROM sms_message WHERE id = {id}")).await,
+        "sim-000001"
+    );
     slow.stop().await;
     other.stop().await;
     assert_eq!(world.gateway.count(), 1);
@@ -435,7 +455,8 @@ async fn while_paused_nothing_is_sent_what_was_under_way_ends_and_resume_sends_t
 
 #[tokio::test]
 async fn a_stop_waits_for_the_answer_and_a_second_one_leaves_the_message_in_doubt() {
-    let world = World::with_script("[[rule]]\nphone = '+21620000001'\nlatency = '1s'\n[[rule]]\nfault = 'silence'\n").await;
+    let world =
+        World::with_script("[[rule]]\nphone = '+21620000001'\nlatency = '1s'\n[[rule]]\nfault = 'silence'\n").await;
     let answered = world.enqueue("20 000 001", "Bonjour").await;
     let daemon = world.daemon().await;
     world.gateway_receives(1).await;
@@ -474,8 +495,8 @@ async fn results_that_cannot_be_written_stop_the_claims_and_are_written_when_the
     .await;
     let received = world.gateway.count();
     // It goes on trying to write, and claims nothing meanwhile.
-    daemon_asks(&world, "INTO sms_history").await;
-    daemon_asks(&world, "INTO sms_history").await;
+    daemon_asks(&world, "outbox/settle(").await;
+    daemon_asks(&world, "outbox/settle(").await;
     assert_eq!(world.gateway.count(), received);
     assert!(received <= 8, "{received} messages were sent although results could not be written");
     world.batch("ALTER TABLE sms_history_away RENAME TO sms_history").await;
@@ -501,7 +522,8 @@ async fn connections_that_are_cut_again_and_again_lose_nothing_and_send_nothing_
 
 #[tokio::test]
 async fn a_server_that_crashes_while_messages_are_sent_loses_nothing_and_nothing_is_sent_twice() {
-    let (mut world, mut server) = World::on_its_own_server(Options::default(), "latency = '10ms'\njitter = '10ms'\n").await;
+    let (mut world, mut server) =
+        World::on_its_own_server(Options::default(), "latency = '10ms'\njitter = '10ms'\n").await;
     world.set("SMS_GATEWAY_CONCURRENCY", "8");
     enqueue_many(&world, 1_000).await;
     let daemon = world.daemon().await;
@@ -559,4 +581,18 @@ async fn a_stop_while_the_database_is_away_ends_and_what_was_under_way_is_in_dou
     world.value_becomes("SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM sms_message GROUP BY 1) s", "sent 6, unknown 4").await;
     daemon.stop().await;
     each_once(&world.gateway, 10);
+}
+
+#[tokio::test]
+async fn rows_of_a_claim_whose_answer_was_lost_are_freed_and_no_newer_claims() {
+    let world = World::new().await;
+    enqueue_many(&world, 3).await;
+    world.batch("UPDATE sms_outbox SET state = 'sending', attempt = 1, lease_owner = 1, lease_token = id, lease_until = now() + interval '1 minute'").await;
+    // As the daemon calls it: owner 1, token 2 is live, token 3 was begun after the list was made.
+    let unclaim =
+        include_str!("../sql/outbox/unclaim.sql").replace("$1", "1").replace("$2", "'{2}'").replace("$3", "2");
+    world.batch(&unclaim).await;
+    let states =
+        world.value("SELECT string_agg(id || ' ' || state || ' ' || attempt, ', ' ORDER BY id) FROM sms_outbox").await;
+    assert_eq!(states, "1 queued 0, 2 sending 1, 3 sending 1");
 }

@@ -11,7 +11,10 @@ BEGIN
   IF coalesce(role_name, '') = '' THEN
     RETURN;
   END IF;
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role_name);
+  -- Only where it is lacking: uninstall takes our objects out, and with them every right on them, but the schema stays.
+  IF NOT has_schema_privilege(role_name, current_schema(), 'USAGE') THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role_name);
+  END IF;
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sms_outbox TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE ON sms_attempt TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT ON sms_history, sms_event, sms_receipt, sms_owner TO %I', role_name);

@@ -62,9 +62,10 @@ impl Client {
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
-            let mend = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => "; your account must be in the group ecar-sms, or be root",
-                _ => "; is the daemon running? systemctl status ecar-sms",
+            let mend = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                "; your account must be in the group ecar-sms, or be root"
+            } else {
+                "; is the daemon running? systemctl status ecar-sms"
             };
             self.out_of_reach(&format!("{error}{mend}"))
         })?;

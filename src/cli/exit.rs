@@ -93,6 +93,7 @@ impl From<InstallError> for Failure {
             InstallError::NotTheGarage { .. }
             | InstallError::NoSuchRole(_)
             | InstallError::TooOld(_)
+            | InstallError::Damaged(_)
             | InstallError::Newer(_) => Self::failed(error),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use crate::db::Database;
 use crate::db::listener::Hearing;
 use crate::metrics::Metrics;
+use crate::outbox::pulse::Pulse;
 use crate::outbox::settings::Settings;
 use crate::outbox::staff::{self, Owner, Queue, Today};
-use crate::outbox::worker::{Providers, Pulse};
+use crate::provider::Providers;
 
 /// No look at the outbox for this long means that the database is out of reach.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
@@ -24,8 +25,6 @@ pub struct Vitals {
     /// The database.
     pub database: Database,
     /// When the daemon started.
-    pub started: Instant,
-    /// The same, for people.
     pub started_at: Timestamp,
     /// Our owner number; 0 until the database gave one.
     pub owner: Arc<AtomicI32>,
@@ -93,10 +92,9 @@ impl Vitals {
     /// What is wrong, in sentences; empty when all is well. Asks nobody.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let (_, looked) = self.pulse.read();
         if let Some(problem) = self.pulse.problem() {
             problems.push(problem);
-        } else if self.started.elapsed().saturating_sub(looked) > LOOK_LIMIT {
+        } else if self.pulse.since_look() > LOOK_LIMIT {
             problems.push("the outbox has not been looked at for a while".to_owned());
         }
         if self.results_blocked.load(Ordering::Relaxed) {

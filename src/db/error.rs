@@ -50,7 +50,7 @@ impl DbError {
             // Refused while connecting, for whatever reason: no statement was run.
             PoolError::Backend(error) => match Self::from(error) {
                 Self::Refused { message, .. } => Self::Unavailable(message),
-                other => other,
+                error @ (Self::Unavailable(_) | Self::Busy(_) | Self::NotInstalled(_) | Self::Unexpected(_)) => error,
             },
             error @ (PoolError::Timeout(_)
             | PoolError::Closed

@@ -45,6 +45,19 @@ const UNINSTALL: &str = include_str!("../../sql/install/uninstall.sql");
 const GARAGE_TABLES: [&str; 6] =
     ["auth_user", "core_customer", "core_car", "core_service", "core_serviceitem", "core_invoice"];
 
+/// Our tables that no later run makes again: with one of them lost, the functions and triggers would stand on nothing.
+const OUR_TABLES: [&str; 9] = [
+    "sms_outbox",
+    "sms_history",
+    "sms_attempt",
+    "sms_event",
+    "sms_receipt",
+    "sms_reminder",
+    "sms_owner",
+    "sms_setting",
+    "sms_installation",
+];
+
 /// The role that gets the daemon's privileges when it exists and no other is named.
 pub const DEFAULT_ROLE: &str = "ecar_sms";
 
@@ -78,6 +91,11 @@ pub enum InstallError {
     /// The application held a lock all the time.
     #[error("the garage's tables were locked all the time ({0}); nothing was changed; try again at a quieter moment")]
     Locked(String),
+    /// Somebody dropped or renamed tables of ours.
+    #[error(
+        "tables of ecar-sms are gone from this database: {0}; bring them back (a backup, ALTER TABLE ... RENAME), or run `ecar-sms uninstall` and then `ecar-sms install` to begin anew, without the record of messages"
+    )]
+    Damaged(String),
     /// Installed by a newer program.
     #[error("this database was installed by a newer ecar-sms (migration {0}); use that one")]
     Newer(i32),
@@ -141,17 +159,17 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
     if about.get::<_, i32>(1) < OLDEST_SERVER {
         return Err(InstallError::TooOld(about.get(2)));
     }
-    let rows = client
-        .query("SELECT t FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL", &[&GARAGE_TABLES.as_slice()])
-        .await
-        .map_err(DbError::from)?;
-    if !rows.is_empty() {
-        let missing = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join(", ");
+    if let Some(missing) = missing(client, &GARAGE_TABLES).await? {
         return Err(InstallError::NotTheGarage { database: about.get(0), missing });
     }
     let schema = schema_of(client, &["core_service"]).await?.unwrap_or_else(|| "public".to_owned());
     let role = role_for(client, role).await?;
     let applied = applied(client).await?;
+    if !applied.is_empty()
+        && let Some(missing) = missing(client, &OUR_TABLES).await?
+    {
+        return Err(InstallError::Damaged(missing));
+    }
     let mut sql = prologue(&schema);
     sql.push_str(
         "CREATE TABLE IF NOT EXISTS sms_migration (number int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp());\n",
@@ -178,6 +196,14 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
         version = literal(env!("CARGO_PKG_VERSION"))
     );
     Ok(Plan { schema, migrations, role, sql })
+}
+
+/// The names of those tables that are not there.
+async fn missing(client: &Client, tables: &[&str]) -> Result<Option<String>, InstallError> {
+    let sql = "SELECT t FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL";
+    let rows = client.query(sql, &[&tables]).await.map_err(DbError::from)?;
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok((!names.is_empty()).then(|| names.join(", ")))
 }
 
 /// The beginning of the transaction: alone, bounded, and with names that can only mean ours.
@@ -240,7 +266,12 @@ async fn execute(client: &Client, sql: &str) -> Result<(), InstallError> {
                 client.batch_execute("ROLLBACK").await.map_err(DbError::from)?;
                 match DbError::from(error) {
                     DbError::Busy(message) => busy = message,
-                    error => return Err(error.into()),
+                    error @ (DbError::Unavailable(_)
+                    | DbError::Refused { .. }
+                    | DbError::NotInstalled(_)
+                    | DbError::Unexpected(_)) => {
+                        return Err(error.into());
+                    }
                 }
             }
         }

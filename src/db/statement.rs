@@ -83,7 +83,7 @@ macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
         $(
             $(#[$doc])*
-            #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses every statement")]
+            // The text is compiled in, and a test parses every statement.
             pub static $name: LazyLock<Statement> =
                 LazyLock::new(|| Statement::parse(include_str!(concat!("../../sql/", $path, ".sql"))).expect($path));
         )*

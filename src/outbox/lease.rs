@@ -70,8 +70,8 @@ pub struct Claimed {
 pub struct Rendered {
     /// E.164.
     pub recipient: String,
-    /// The language of the text.
-    pub lang: String,
+    /// The language of the text, when it is known.
+    pub lang: Option<String>,
     /// The text.
     pub body: String,
     /// How it travels.
@@ -126,9 +126,9 @@ impl RetryRules {
 #[derive(Debug)]
 pub enum Finished {
     /// Leaves the outbox.
-    Settled(Settlement),
+    Settled(Box<Settlement>),
     /// Goes back to the outbox.
-    Postponed(Postponement),
+    Postponed(Box<Postponement>),
 }
 
 /// A final result.
@@ -232,7 +232,7 @@ impl Claimed {
     }
 
     fn settle(self, status: &'static str, reason: Reason, detail: Option<String>) -> Finished {
-        Finished::Settled(Settlement {
+        Finished::Settled(Box::new(Settlement {
             lease: self.lease,
             kind: self.row.kind,
             status,
@@ -243,7 +243,7 @@ impl Claimed {
             provider_message_id: None,
             charged_segments: None,
             outcome: None,
-        })
+        }))
     }
 
     fn postpone(
@@ -254,7 +254,7 @@ impl Claimed {
         detail: Option<String>,
         observed: Option<String>,
     ) -> Finished {
-        Finished::Postponed(Postponement {
+        Finished::Postponed(Box::new(Postponement {
             lease: self.lease,
             kind: self.row.kind,
             state,
@@ -264,7 +264,7 @@ impl Claimed {
             observed,
             failed: false,
             attempt: None,
-        })
+        }))
     }
 }
 
@@ -303,13 +303,14 @@ impl Armed {
         &self.ready.rendered
     }
 
-    /// The attempt is over.
-    pub fn answered(self, outcome: Outcome, provider: &str, rules: &RetryRules) -> Finished {
+    /// The attempt is over. A failure that met an outage (the provider's circuit is open) says nothing about the message and
+    /// does not count against it.
+    pub fn answered(self, outcome: Outcome, provider: &str, outage: bool, rules: &RetryRules) -> Finished {
         let Ready { claimed: Claimed { lease, row }, rendered } = self.ready;
         let word = outcome.word();
         let detail = Some(outcome.detail().to_owned()).filter(|detail| !detail.is_empty());
         let settled = |status, reason, provider_message_id, charged_segments, lease, rendered, detail| {
-            Finished::Settled(Settlement {
+            Finished::Settled(Box::new(Settlement {
                 lease,
                 kind: row.kind,
                 status,
@@ -320,7 +321,7 @@ impl Armed {
                 provider_message_id,
                 charged_segments,
                 outcome: Some(word),
-            })
+            }))
         };
         let (state, wait, reason, failed) = match outcome {
             Outcome::Accepted { provider_message_id, segments } => {
@@ -329,10 +330,12 @@ impl Armed {
             Outcome::Rejected { .. } => {
                 return settled("failed", Some(Reason::Rejected), None, None, lease, rendered, detail);
             }
-            Outcome::TemporaryFailure { .. } if row.failures + 1 >= rules.max_failures => {
+            Outcome::TemporaryFailure { .. } if !outage && row.failures + 1 >= rules.max_failures => {
                 return settled("failed", Some(Reason::TooManyAttempts), None, None, lease, rendered, detail);
             }
-            Outcome::TemporaryFailure { .. } => ("queued", rules.pause(row.failures), Reason::TemporaryFailure, true),
+            Outcome::TemporaryFailure { .. } => {
+                ("queued", rules.pause(row.failures), Reason::TemporaryFailure, !outage)
+            }
             Outcome::Throttled { retry_after, .. } => {
                 let wait = retry_after.unwrap_or_else(|| rules.pause(row.failures)).min(RETRY_AFTER_LIMIT);
                 ("queued", wait, Reason::Throttled, false)
@@ -341,7 +344,7 @@ impl Armed {
             Outcome::NoCredit { .. } => ("queued", STOPPED_PAUSE, Reason::NoCredit, false),
             Outcome::Unknown { .. } => ("unknown", rules.unknown_wait, Reason::Unknown, false),
         };
-        Finished::Postponed(Postponement {
+        Finished::Postponed(Box::new(Postponement {
             lease,
             kind: row.kind,
             state,
@@ -351,6 +354,6 @@ impl Armed {
             observed: None,
             failed,
             attempt: Some(AttemptRecord { provider: provider.to_owned(), outcome: word, rendered }),
-        })
+        }))
     }
 }

@@ -6,12 +6,15 @@
 //! purpose: what became of it is not known.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Open claims, by token.
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: Mutex<HashMap<i64, usize>>,
+    /// Tokens grow. Written under the lock of `open`.
+    newest: AtomicI64,
 }
 
 impl Ledger {
@@ -21,7 +24,9 @@ impl Ledger {
 
     /// A claim is about to be made.
     pub fn begun(&self, token: i64) {
-        self.open().insert(token, 0);
+        let mut open = self.open();
+        self.newest.fetch_max(token, Ordering::Relaxed);
+        open.insert(token, 0);
     }
 
     /// The claim answered with this many rows.
@@ -49,9 +54,11 @@ impl Ledger {
         }
     }
 
-    /// Tokens with rows not settled.
-    pub fn tokens(&self) -> Vec<i64> {
-        self.open().keys().copied().collect()
+    /// The newest token begun so far, and those with rows not settled. A claim begun after this look is in neither: whoever
+    /// acts on the list must leave newer tokens alone.
+    pub fn look(&self) -> (i64, Vec<i64>) {
+        let open = self.open();
+        (self.newest.load(Ordering::Relaxed), open.keys().copied().collect())
     }
 
     /// Rows not settled.
@@ -68,16 +75,16 @@ mod tests {
     fn a_claim_is_open_until_its_last_row_is_settled() {
         let ledger = Ledger::default();
         ledger.begun(7);
-        assert_eq!((ledger.tokens(), ledger.rows()), (vec![7], 0));
+        assert_eq!((ledger.look(), ledger.rows()), ((7, vec![7]), 0));
         ledger.claimed(7, 2);
         ledger.begun(8);
         ledger.claimed(8, 0);
         ledger.begun(9);
         ledger.abandoned(9);
         ledger.settled(7);
-        assert_eq!((ledger.tokens(), ledger.rows()), (vec![7], 1));
+        assert_eq!((ledger.look(), ledger.rows()), ((9, vec![7]), 1));
         ledger.settled(7);
         ledger.settled(7);
-        assert_eq!((ledger.tokens(), ledger.rows()), (vec![], 0));
+        assert_eq!((ledger.look(), ledger.rows()), ((9, vec![]), 0));
     }
 }

@@ -132,7 +132,8 @@ impl Preparer {
         }
         let rendered = Rendered {
             recipient: number.as_str().to_owned(),
-            lang: lang.clone().unwrap_or_else(|| DEFAULT_LANG.to_owned()),
+            // What the text is in, not what was asked for: there are only French templates yet.
+            lang: if facts.is_some() { Some(DEFAULT_LANG.to_owned()) } else { lang.clone() },
             body: text,
             encoding: measure.encoding,
             segments: measure.segments,

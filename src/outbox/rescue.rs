@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::ledger::Ledger;
 use super::settings::Settings;
-use crate::db::{Database, DbError, field, statement};
+use crate::db::{Argument, Database, DbError, field, statement};
 use crate::garage::reminders;
 use crate::metrics::Metrics;
 
@@ -142,7 +142,10 @@ impl Housekeeper {
 /// # Errors
 /// [`DbError`]: it is tried again at the next turn.
 pub async fn unclaim(database: &Database, ledger: &Ledger, owner: i32) -> Result<(), DbError> {
-    let rows = database.query(&statement::UNCLAIM, &[("owner", &owner), ("live_tokens", &ledger.tokens())]).await?;
+    // The statement may run much later than this look, when the database was away; claims begun meanwhile are not its business.
+    let (newest, live) = ledger.look();
+    let arguments: [Argument<'_>; 3] = [("owner", &owner), ("live_tokens", &live), ("newest", &newest)];
+    let rows = database.query(&statement::UNCLAIM, &arguments).await?;
     if !rows.is_empty() {
         info!(messages = rows.len(), "messages of a claim whose answer was lost are free again");
     }

@@ -260,8 +260,8 @@ fn split(results: Vec<Finished>) -> (Vec<Settlement>, Vec<Postponement>) {
     let mut postponed = Vec::new();
     for finished in results {
         match finished {
-            Finished::Settled(it) => settled.push(it),
-            Finished::Postponed(it) => postponed.push(it),
+            Finished::Settled(it) => settled.push(*it),
+            Finished::Postponed(it) => postponed.push(*it),
         }
     }
     (settled, postponed)
@@ -288,7 +288,7 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
                 ("reasons", &texts(results, |it| it.reason.map(Reason::as_str))),
                 ("details", &texts(results, |it| it.detail.as_deref())),
                 ("recipients", &texts(results, |it| it.rendered.as_ref().map(|it| it.recipient.as_str()))),
-                ("langs", &texts(results, |it| it.rendered.as_ref().map(|it| it.lang.as_str()))),
+                ("langs", &texts(results, |it| it.rendered.as_ref().and_then(|it| it.lang.as_deref()))),
                 ("bodies", &texts(results, |it| it.rendered.as_ref().map(|it| it.body.as_str()))),
                 ("encodings", &texts(results, |it| it.rendered.as_ref().map(|it| it.encoding.as_str()))),
                 ("segments", &segments),

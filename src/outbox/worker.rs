@@ -1,4 +1,4 @@
-//! The claimer: one task that owns all scheduling state, in plain fields, and the senders that it starts.
+//! The claimer: one task that owns all scheduling state, in plain fields.
 //!
 //! Each turn: may anything be sent (not paused, results can be written, a provider admits)? how much (free slots, rate)?
 //! claim that much, hand each row to a sender, look again while claims come back full, sleep when one comes back short.
@@ -7,30 +7,23 @@
 //! Every wait in a turn is bounded by [`TICK`], so that the beat which the watchdog reads shows progress and no timer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
-use super::lease::{Armed, Claimed, Finished, Ready, RetryRules};
-use super::ledger::Ledger;
-use super::prepare::{Informed, Preparer};
+use super::lease::Claimed;
 use super::rescue;
+use super::send::{Desk, Shared};
 use super::settings::Settings;
-use super::settle::Settler;
 use super::wake::WakeFlag;
-use crate::db::{Database, DbError};
-use crate::message::outcome::Outcome;
-use crate::metrics::Metrics;
-use crate::provider::Provider;
+use crate::db::DbError;
+use crate::message::reason::Reason;
 use crate::provider::circuit::Admission;
-use crate::provider::outgoing::Outgoing;
+use crate::provider::{Provider, Providers};
 
 /// Longest wait in a turn.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,69 +34,10 @@ const CLAIM_LIMIT: usize = 500;
 /// Pauses after a failed claim.
 const CLAIM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Providers in the order in which they are tried, replaced as a whole by a reload.
-pub type Providers = Arc<Vec<Arc<Provider>>>;
-
-/// What the rest of the daemon may know of the claimer.
-#[derive(Debug, Default)]
-pub struct Pulse {
-    beat_ms: AtomicU64,
-    looked_ms: AtomicU64,
-    problem: std::sync::Mutex<Option<String>>,
-}
-
-impl Pulse {
-    /// Time since `since` at the last turn, and at the last look at the outbox that worked.
-    pub fn read(&self) -> (Duration, Duration) {
-        (
-            Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)),
-            Duration::from_millis(self.looked_ms.load(Ordering::Relaxed)),
-        )
-    }
-
-    /// Why the outbox cannot be looked at, when it cannot.
-    pub fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// A turn begins.
-    pub fn beat(&self, since: Instant) {
-        self.beat_ms.store(elapsed_ms(since), Ordering::Relaxed);
-    }
-
-    /// Says why the outbox cannot be looked at, or that it can.
-    pub fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = problem;
-    }
-}
-
-/// Everything that the claimer and its senders share.
-pub struct Shared {
-    /// The database.
-    pub database: Database,
-    /// From row to text.
-    pub preparer: Preparer,
-    /// Where results go.
-    pub settler: Settler,
-    /// Open claims.
-    pub ledger: Arc<Ledger>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Beats and looks.
-    pub pulse: Arc<Pulse>,
-    /// Pauses between attempts; the wait in doubt comes from the settings.
-    pub retry: RetryRules,
-    /// No new request is written once this is set.
-    pub stop: CancellationToken,
-    /// Requests under way are given up as unknown once this is set.
-    pub hasten: CancellationToken,
-}
-
 /// The claimer.
 pub struct Claimer {
     shared: Arc<Shared>,
     owner: i32,
-    started: Instant,
     providers: watch::Receiver<Providers>,
     settings: watch::Sender<Arc<Settings>>,
     wake: Arc<Notify>,
@@ -133,7 +67,6 @@ impl Claimer {
     pub fn new(
         shared: Arc<Shared>,
         owner: i32,
-        started: Instant,
         providers: watch::Receiver<Providers>,
         settings: watch::Sender<Arc<Settings>>,
         wake: Arc<Notify>,
@@ -142,7 +75,6 @@ impl Claimer {
         Self {
             shared,
             owner,
-            started,
             providers,
             settings,
             wake,
@@ -163,7 +95,7 @@ impl Claimer {
     /// When a sender ended by a panic: the daemon must stop, and the message becomes unknown when its lease runs out.
     pub async fn run(mut self) -> Result<(), tokio::task::JoinError> {
         while !self.shared.stop.is_cancelled() {
-            self.shared.pulse.beat(self.started);
+            self.shared.pulse.beat();
             while let Some(ended) = self.senders.try_join_next() {
                 ended?;
             }
@@ -187,14 +119,9 @@ impl Claimer {
         }
         while let Some(ended) = self.senders.join_next().await {
             ended?;
-            self.shared.pulse.beat(self.started);
+            self.shared.pulse.beat();
         }
         Ok(())
-    }
-
-    fn looked(&self) {
-        self.shared.pulse.looked_ms.store(elapsed_ms(self.started), Ordering::Relaxed);
-        self.shared.pulse.set_problem(None);
     }
 
     async fn turn(&mut self) -> Turn {
@@ -239,7 +166,7 @@ impl Claimer {
     async fn look_without_claiming(&mut self, wait: Duration) -> Turn {
         match Settings::load(&self.shared.database).await {
             Ok(settings) => {
-                self.looked();
+                self.shared.pulse.looked();
                 if settings.version != self.settings.borrow().version {
                     self.settings.send_replace(Arc::new(settings));
                     return Turn::Again;
@@ -301,7 +228,7 @@ impl Claimer {
             }
         };
         self.shared.ledger.claimed(token, batch.rows.len());
-        self.looked();
+        self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
         self.unused_pace.1 = self.unused_pace.1.saturating_sub(batch.rows.len());
@@ -324,7 +251,13 @@ impl Claimer {
         }
         let full = batch.look.full;
         slots.truncate(batch.rows.len());
-        self.dispatch(provider, batch.rows, slots, settings, batch.database_now);
+        let desk = Desk {
+            shared: Arc::clone(&self.shared),
+            provider: Arc::clone(provider),
+            settings,
+            now: batch.database_now,
+        };
+        Arc::new(desk).dispatch(batch.rows, slots, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
             debug!(error = %problem, "the wake flag could not be cleared");
         }
@@ -350,7 +283,7 @@ impl Claimer {
 
     async fn give_back(&self, rows: Vec<Claimed>) {
         for claimed in rows {
-            let finished = claimed.defer(Duration::ZERO, crate::message::reason::Reason::NotStarted, None, None);
+            let finished = claimed.defer(Duration::ZERO, Reason::NotStarted, None, None);
             self.shared.settler.record(finished).await;
         }
     }
@@ -366,36 +299,13 @@ impl Claimer {
     }
 
     fn failed(&mut self, problem: &DbError) -> Turn {
-        if self.shared.pulse.problem().is_none() {
+        if self.shared.pulse.failed(&problem.to_string()) {
             error!(error = %problem, "the outbox cannot be read; it is tried again until it can");
         }
-        self.shared.pulse.set_problem(Some(problem.to_string()));
         let pause = self.pause;
         self.pause = (self.pause * 2).min(CLAIM_PAUSE.1);
         Turn::Wait(pause)
     }
-
-    fn dispatch(
-        &mut self,
-        provider: &Arc<Provider>,
-        rows: Vec<Claimed>,
-        mut slots: Vec<OwnedSemaphorePermit>,
-        settings: Arc<Settings>,
-        now: Timestamp,
-    ) {
-        let (sourced, plain): (Vec<_>, Vec<_>) = rows.into_iter().partition(|claimed| claimed.row.kind.has_source());
-        let desk = Arc::new(Desk { shared: Arc::clone(&self.shared), provider: Arc::clone(provider), settings, now });
-        for (claimed, slot) in plain.into_iter().zip(slots.split_off(sourced.len())) {
-            self.senders.spawn(Arc::clone(&desk).handle(Preparer::plain(claimed), slot));
-        }
-        if !sourced.is_empty() {
-            self.senders.spawn(desk.handle_batch(sourced, slots));
-        }
-    }
-}
-
-fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The first provider that admits anything.
@@ -404,116 +314,4 @@ fn choose(providers: &Providers, now: Instant) -> Option<(Arc<Provider>, Admissi
         admission @ (Admission::All | Admission::Probe) => Some((Arc::clone(provider), admission)),
         Admission::Closed(_) => None,
     })
-}
-
-/// What the senders of one batch share.
-struct Desk {
-    shared: Arc<Shared>,
-    provider: Arc<Provider>,
-    settings: Arc<Settings>,
-    now: Timestamp,
-}
-
-impl Desk {
-    /// Rows that speak of a source: facts in one call, then each on its own.
-    async fn handle_batch(self: Arc<Self>, rows: Vec<Claimed>, slots: Vec<OwnedSemaphorePermit>) {
-        let (informed, finished) = self.shared.preparer.inform(rows).await;
-        if informed.is_empty() {
-            self.provider.circuit().not_probed(Instant::now());
-        }
-        for finished in finished {
-            self.shared.settler.record(finished).await;
-        }
-        let mut senders: JoinSet<()> =
-            informed.into_iter().zip(slots).map(|(informed, slot)| Arc::clone(&self).handle(informed, slot)).collect();
-        while let Some(ended) = senders.join_next().await {
-            if let Err(panic) = ended {
-                // Passed on: the claimer stops the daemon.
-                std::panic::resume_unwind(panic.into_panic());
-            }
-        }
-    }
-
-    /// One message, from facts to result. The slot is free as soon as the provider has answered.
-    async fn handle(self: Arc<Self>, informed: Informed, slot: OwnedSemaphorePermit) {
-        let finished = match self.ready(informed) {
-            Ok(armed) => self.send(armed).await,
-            Err(finished) => {
-                self.provider.circuit().not_probed(Instant::now());
-                finished
-            }
-        };
-        drop(slot);
-        self.shared.settler.record(finished).await;
-    }
-
-    fn ready(&self, informed: Informed) -> Result<Armed, Finished> {
-        let ready: Ready = self.shared.preparer.prepare(informed, &self.settings, self.now)?;
-        if self.shared.stop.is_cancelled() {
-            return Err(ready.give_back());
-        }
-        ready.arm(Instant::now(), self.provider.timeout())
-    }
-
-    async fn send(&self, armed: Armed) -> Finished {
-        let rendered = armed.rendered();
-        let outgoing = Outgoing {
-            reference: armed.reference(),
-            recipient: rendered.recipient.clone(),
-            text: rendered.body.clone(),
-            encoding: rendered.encoding,
-            segments: rendered.segments,
-            deadline: self.provider.timeout(),
-        };
-        let begun = Instant::now();
-        let outcome = tokio::select! {
-            outcome = self.provider.send(&outgoing) => outcome,
-            () = self.shared.hasten.cancelled() => {
-                Outcome::Unknown { detail: "the daemon was told to stop at once while the request was under way".to_owned() }
-            }
-        };
-        let took = begun.elapsed();
-        self.shared.metrics.attempt(self.provider.name(), outcome.word(), took.as_secs_f64());
-        self.log(&armed, &outgoing, &outcome, took);
-        let (changed, open) = {
-            let mut circuit = self.provider.circuit();
-            (circuit.record(&outcome, Instant::now()), circuit.is_open())
-        };
-        if changed && open {
-            error!(
-                provider.name = self.provider.name(),
-                outcome = outcome.word(),
-                detail = outcome.detail(),
-                "the provider is not asked for a while; messages wait"
-            );
-        } else if changed {
-            info!(provider.name = self.provider.name(), "the provider takes messages again");
-        }
-        let rules = RetryRules { unknown_wait: self.settings.unknown_wait, ..self.shared.retry.clone() };
-        armed.answered(outcome, self.provider.name(), &rules)
-    }
-
-    fn log(&self, armed: &Armed, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {
-        let (id, to, provider) = (armed.id(), outgoing.masked_recipient(), self.provider.name());
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        match outcome {
-            Outcome::Accepted { .. } => {
-                info!(msg.id = id, to, provider.name = provider, segments = outgoing.segments, took_ms, "message sent");
-            }
-            Outcome::Unknown { detail } => {
-                warn!(msg.id = id, to, provider.name = provider, detail, took_ms, "the message may have been sent");
-            }
-            other => {
-                warn!(
-                    msg.id = id,
-                    to,
-                    provider.name = provider,
-                    outcome = other.word(),
-                    detail = other.detail(),
-                    took_ms,
-                    "message not sent"
-                );
-            }
-        }
-    }
 }

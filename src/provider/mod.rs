@@ -28,10 +28,13 @@ const BURST: Duration = Duration::from_millis(20);
 /// Requests at once of a provider without a limit of its own.
 const LOG_CONCURRENCY: usize = 32;
 
+/// Providers in the order in which they are tried, replaced as a whole by a reload.
+pub type Providers = Arc<Vec<Arc<Provider>>>;
+
 /// The adapters there are.
 #[derive(Debug)]
 enum Adapter {
-    Generic(HttpProvider),
+    Generic(Box<HttpProvider>),
     Log(LogProvider),
 }
 
@@ -56,7 +59,7 @@ impl Provider {
     pub fn generic(name: &str, config: GenericConfig, tls: ClientConfig) -> Result<Self, GenericError> {
         let concurrency = config.concurrency.max(1);
         let (timeout, max_segments, rate) = (config.total_timeout, config.max_segments, config.rate);
-        let adapter = Adapter::Generic(HttpProvider::new(name.to_owned(), config, tls)?);
+        let adapter = Adapter::Generic(Box::new(HttpProvider::new(name.to_owned(), config, tls)?));
         Ok(Self::with(name, adapter, concurrency, timeout, max_segments, rate))
     }
 

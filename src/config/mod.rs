@@ -4,256 +4,30 @@
 //! default but the database. A mistake is refused with the file and the line, and never repeats the line itself: it may hold a
 //! secret. What staff decide (settings, templates, opt-outs) lives in the database and not here.
 
+mod error;
+mod sections;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use secrecy::SecretString;
 
-use crate::message::phone::Countries;
 use crate::provider::generic::GenericConfig;
-use crate::provider::log::LogConfig as LogProviderConfig;
+pub use error::ConfigError;
+use error::wrong;
+pub use sections::{
+    AdapterConfig, Config, ControlConfig, DEFAULT_SOCKET, DatabaseConfig, GarageConfig, LogConfig, LogFormat,
+    ProviderConfig, SendingConfig,
+};
+use sections::{File, GatewaySection, ProviderSection};
 
 /// Where the file is looked for when nobody names one.
 pub const DEFAULT_PATH: &str = "/etc/ecar-sms/config.toml";
 
-/// Where the control socket is by default.
-pub const DEFAULT_SOCKET: &str = "/run/ecar-sms/control.sock";
-
 /// Largest configuration file, in bytes. A real one has a few kilobytes.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
-
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}: {problem}")]
-    File {
-        /// The path.
-        path: String,
-        /// Why not.
-        problem: String,
-    },
-    /// The file is wrong somewhere.
-    #[error("{path}, line {line}: {problem}")]
-    Line {
-        /// The path.
-        path: String,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// An environment variable or a key is wrong.
-    #[error("{name}: {problem}")]
-    Value {
-        /// The variable, or the key with its section.
-        name: String,
-        /// What is wrong, and what would be right.
-        problem: String,
-    },
-}
-
-fn wrong(name: &str, problem: impl fmt::Display) -> ConfigError {
-    ConfigError::Value { name: name.to_owned(), problem: problem.to_string() }
-}
-
-/// Everything an operator decides.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The database.
-    pub database: DatabaseConfig,
-    /// The control socket.
-    pub control: ControlConfig,
-    /// Logs.
-    pub log: LogConfig,
-    /// The garage.
-    pub garage: GarageConfig,
-    /// How messages are sent.
-    pub sending: SendingConfig,
-    /// Providers in the order in which they are tried; none: messages stay queued.
-    pub providers: Vec<ProviderConfig>,
-    /// What an operator should know: things that were left out and so have no effect.
-    pub warnings: Vec<String>,
-}
-
-/// `[database]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseConfig {
-    /// Connection string; also `DATABASE_URL`, or the credential `database_url`.
-    #[serde(deserialize_with = "secret")]
-    pub url: Option<SecretString>,
-    /// A direct connection for LISTEN, when `url` goes through a pooler. Default: `url`.
-    #[serde(deserialize_with = "secret")]
-    pub direct_url: Option<SecretString>,
-    /// `false`: no direct connection at all; the outbox is polled. Default: true.
-    pub listen: Option<bool>,
-    /// Connections in the pool, 2 to 50. Default 4.
-    pub pool_size: Option<usize>,
-}
-
-/// `[control]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ControlConfig {
-    /// Path of the control socket; also `ECAR_SMS_SOCKET`.
-    pub socket: PathBuf,
-    /// Group that may use it, when it exists.
-    pub group: String,
-}
-
-/// Secrets count, although they are never shown.
-impl PartialEq for DatabaseConfig {
-    fn eq(&self, other: &Self) -> bool {
-        let shown = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-        shown(&self.url) == shown(&other.url)
-            && shown(&self.direct_url) == shown(&other.direct_url)
-            && (self.listen, self.pool_size) == (other.listen, other.pool_size)
-    }
-}
-
-impl Default for ControlConfig {
-    fn default() -> Self {
-        Self { socket: PathBuf::from(DEFAULT_SOCKET), group: "ecar-sms".to_owned() }
-    }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or directives by module.
-    pub level: String,
-    /// `pretty` or `json`.
-    pub format: LogFormat,
-    /// A directory for daily files beside standard error.
-    pub directory: Option<PathBuf>,
-    /// How many daily files are kept, from 1.
-    pub keep_files: usize,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Pretty, directory: None, keep_files: 14 }
-    }
-}
-
-/// `[garage]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GarageConfig {
-    /// Zone of dates and times in texts.
-    #[serde(deserialize_with = "time_zone")]
-    pub time_zone: TimeZone,
-    /// Countries that may be texted, as ISO 3166 codes.
-    #[serde(deserialize_with = "countries")]
-    pub countries: Countries,
-}
-
-impl Default for GarageConfig {
-    fn default() -> Self {
-        // The zone is compiled in; UTC stands in should it ever vanish from the tz database.
-        Self { time_zone: TimeZone::get("Africa/Tunis").unwrap_or(TimeZone::UTC), countries: Countries::default() }
-    }
-}
-
-/// `[sending]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SendingConfig {
-    /// How often the outbox is looked at when nothing wakes the daemon. 100 ms to 1 min.
-    #[serde(with = "humantime_serde")]
-    pub poll_interval: Duration,
-    /// Pause after the first failure; it doubles with each.
-    #[serde(with = "humantime_serde")]
-    pub retry_first: Duration,
-    /// Longest pause between attempts.
-    #[serde(with = "humantime_serde")]
-    pub retry_longest: Duration,
-    /// Failures after which a message is given up.
-    pub max_failures: u32,
-    /// Longest text, in segments.
-    pub max_segments: u32,
-}
-
-impl Default for SendingConfig {
-    fn default() -> Self {
-        Self {
-            poll_interval: Duration::from_secs(1),
-            retry_first: Duration::from_secs(2),
-            retry_longest: Duration::from_secs(600),
-            max_failures: 10,
-            max_segments: 10,
-        }
-    }
-}
-
-/// One provider.
-#[derive(Debug, Clone)]
-pub struct ProviderConfig {
-    /// Its name in logs, metrics and records.
-    pub name: String,
-    /// What it is.
-    pub adapter: AdapterConfig,
-}
-
-/// The kinds of provider.
-#[derive(Debug, Clone)]
-pub enum AdapterConfig {
-    /// Any HTTP gateway.
-    Generic(Box<GenericConfig>),
-    /// Writes to the log instead of sending.
-    Log(LogProviderConfig),
-}
-
-/// The file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    database: DatabaseConfig,
-    control: ControlConfig,
-    log: LogConfig,
-    garage: GarageConfig,
-    sending: SendingConfig,
-    gateway: GatewaySection,
-    provider: Vec<ProviderSection>,
-}
-
-/// `[gateway]`: the garage application's own protocol, for which four environment variables suffice.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct GatewaySection {
-    url: Option<String>,
-    #[serde(deserialize_with = "secret")]
-    api_key: Option<SecretString>,
-    sender_id: Option<String>,
-    concurrency: Option<usize>,
-    rate: Option<f64>,
-}
-
-/// `[[provider]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProviderSection {
-    name: String,
-    generic: Option<GenericConfig>,
-    log: Option<LogProviderConfig>,
-}
 
 /// Where values come from besides the file. The process environment in production, a map in tests.
 pub struct Surroundings<'a> {
@@ -449,33 +223,6 @@ fn between<T: PartialOrd + fmt::Debug>(name: &str, value: T, least: T, most: T) 
         Ok(())
     } else {
         Err(wrong(name, format!("{value:?} is not between {least:?} and {most:?}")))
-    }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty()).map(SecretString::from))
-}
-
-fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    TimeZone::get(&name)
-        .map_err(|_| serde::de::Error::custom(format!("unknown time zone \"{name}\"; write for example Africa/Tunis")))
-}
-
-fn countries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Countries, D::Error> {
-    let codes = Vec::<String>::deserialize(deserializer)?;
-    Countries::from_codes(codes.iter().map(String::as_str)).map_err(serde::de::Error::custom)
-}
-
-impl Config {
-    /// The connection string.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn database_url(&self) -> Result<&str, ConfigError> {
-        self.database.url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(|| {
-            wrong("DATABASE_URL", "it is not set; write postgresql://user@host/database, here, in the configuration ([database] url), or in the credential database_url")
-        })
     }
 }
 
