@@ -7,7 +7,7 @@
 //! Dependencies run one way:
 //!
 //! ```text
-//! cli, daemon, demo -> control -> outbox -> provider, garage, db, metrics -> message
+//! cli, daemon, demo -> control, config, gateway -> outbox -> provider, garage, db, metrics -> message
 //! ```
 //!
 //! [`message`] imports nothing of ours; [`provider`] knows no queue; [`outbox`] knows no garage table; nothing imports

@@ -1,22 +1,28 @@
 -- What staff read and call in plain SQL.
 
--- One word for each message, live or settled. Receipts only ever move a sent message forward: delivered wins.
+-- One word for each message, live or settled. Receipts only ever move a sent message forward: delivered wins. What stands in
+-- other tables is fetched by subqueries and not by joins: so the newest fifty are read through the indexes on id, however
+-- many rows lie behind them.
 CREATE VIEW sms_message AS
-SELECT o.id, o.kind, o.source_id, coalesce(a.recipient, o.recipient) AS recipient, o.lang, coalesce(o.body, a.body) AS body, o.state AS status, o.reason,
-       a.encoding, a.segments, a.provider, a.provider_message_id, o.attempt AS attempts, o.requested_by, o.resend_of,
-       o.created_at, o.not_before, NULL::timestamptz AS sent_at, NULL::timestamptz AS delivered_at,
-       o.detail, o.next_at, NULL::timestamptz AS settled_at
+SELECT o.id, o.kind, o.source_id, coalesce((SELECT t.recipient FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1), o.recipient) AS recipient,
+       o.lang, coalesce(o.body, (SELECT t.body FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1)) AS body,
+       o.state AS status, o.reason,
+       (SELECT t.encoding FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1) AS encoding,
+       (SELECT t.segments FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1) AS segments,
+       (SELECT t.provider FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1) AS provider,
+       (SELECT t.provider_message_id FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1) AS provider_message_id,
+       o.attempt AS attempts, o.requested_by, o.resend_of, o.created_at, o.not_before,
+       NULL::timestamptz AS sent_at, NULL::timestamptz AS delivered_at, o.detail, o.next_at, NULL::timestamptz AS settled_at
 FROM sms_outbox o
-LEFT JOIN LATERAL (SELECT * FROM sms_attempt t WHERE t.message_id = o.id ORDER BY t.attempt DESC LIMIT 1) a ON true
 UNION ALL
 SELECT h.id, h.kind, h.source_id, h.recipient, h.lang, h.body,
-       CASE WHEN h.status IN ('sent', 'unknown') AND r.status IS NOT NULL THEN r.status ELSE h.status END, h.reason,
-       h.encoding, h.segments, h.provider, h.provider_message_id, h.attempts, h.requested_by, h.resend_of,
-       h.created_at, h.not_before, h.sent_at, CASE WHEN r.status = 'delivered' THEN coalesce(r.reported_at, r.received_at) END,
+       CASE WHEN h.status IN ('sent', 'unknown')
+            THEN coalesce((SELECT r.status FROM sms_receipt r WHERE r.message_id = h.id AND r.status <> 'pending' ORDER BY r.status = 'delivered' DESC, r.id LIMIT 1), h.status)
+            ELSE h.status END,
+       h.reason, h.encoding, h.segments, h.provider, h.provider_message_id, h.attempts, h.requested_by, h.resend_of, h.created_at, h.not_before, h.sent_at,
+       (SELECT coalesce(r.reported_at, r.received_at) FROM sms_receipt r WHERE r.message_id = h.id AND r.status = 'delivered' ORDER BY r.id LIMIT 1),
        h.detail, NULL::timestamptz, h.settled_at
-FROM sms_history h
-LEFT JOIN LATERAL (SELECT * FROM sms_receipt t WHERE t.message_id = h.id AND t.status <> 'pending'
-                   ORDER BY t.status = 'delivered' DESC, t.id LIMIT 1) r ON true;
+FROM sms_history h;
 COMMENT ON VIEW sms_message IS 'ecar-sms: every message, live and settled, with one status word and the reason.';
 
 -- Settles a live row by hand. The caller holds the row lock.

@@ -112,8 +112,8 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
 }
 
 fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
-    let path = globals.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH));
-    if let Ok(metadata) = std::fs::metadata(path)
+    let path = config::file_path(globals.config.as_deref());
+    if let Ok(metadata) = std::fs::metadata(&path)
         && metadata.permissions().mode() & 0o004 != 0
     {
         report.warning(

@@ -25,6 +25,8 @@ pub fn start(config: &LogConfig, format: Option<LogFormat>, verbose: u8) -> Resu
     let (file, guard) = match &config.directory {
         None => (None, None),
         Some(directory) => {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| bad(format!("directory {}: {error}", directory.display())))?;
             let appender = RollingFileAppender::builder()
                 .rotation(Rotation::DAILY)
                 .filename_prefix("ecar-sms")

@@ -15,21 +15,36 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-/// Prints to standard error.
+/// Prints to standard error; what it repeats of arguments and answers cannot drive the terminal.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let text: Vec<String> = text.lines().map(visible).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.join("\n"));
 }
 
-/// Prints JSON, indented.
+/// Prints JSON, indented. Inside strings, where alone they can stand, characters that drive a terminal are escaped.
 pub fn json(value: &serde_json::Value) {
-    say(&format!("{value:#}"));
+    let mut shown = String::new();
+    for c in format!("{value:#}").chars() {
+        if c != '\n' && drives_a_terminal(c) {
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    say(&shown);
+}
+
+/// Control characters, and those that change the direction of writing; all of them below U+10000.
+fn drives_a_terminal(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A text that cannot drive a terminal.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if drives_a_terminal(c) {
             // Writing to a string cannot fail.
             let _ = write!(shown, "{}", c.escape_unicode());
         } else {

@@ -16,7 +16,11 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         return Ok(timestamp);
     }
     let unclear = || format!("\"{text}\" is no time; write for example \"2026-12-01 08:00\", 18:30, or 2h");
-    // Text that names a zone or an offset was a timestamp; what is left is civil time.
+    // Text that names a zone or an offset was a timestamp; what is left is civil time. The date first: a time alone would
+    // read the end of it and forget the day.
+    if let Ok(at) = text.parse::<DateTime>() {
+        return at.to_zoned(now.time_zone().clone()).map(|at| at.timestamp()).map_err(|_| unclear());
+    }
     if let Ok(time) = text.parse::<Time>() {
         let today = now.date().to_datetime(time);
         let zone = now.time_zone().clone();
@@ -26,9 +30,6 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         }
         let tomorrow = today.checked_add(1.day()).map_err(|_| unclear())?;
         return Ok(tomorrow.to_zoned(zone).map_err(|_| unclear())?.timestamp());
-    }
-    if let Ok(at) = text.parse::<DateTime>() {
-        return at.to_zoned(now.time_zone().clone()).map(|at| at.timestamp()).map_err(|_| unclear());
     }
     let from_now = duration(text).map_err(|_| unclear())?;
     now.timestamp().checked_add(from_now).map_err(|_| unclear())

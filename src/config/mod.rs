@@ -85,13 +85,21 @@ pub fn socket_path(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
 /// # Errors
 /// [`ConfigError`].
 pub fn load_from(path: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let named = path.map(Path::to_path_buf).or_else(|| surroundings.get("ECAR_SMS_CONFIG").map(PathBuf::from));
-    let file = match named {
+    let file = match named(path, surroundings) {
         Some(path) => read_file(&path)?,
         None if Path::new(DEFAULT_PATH).exists() => read_file(Path::new(DEFAULT_PATH))?,
         None => File::default(),
     };
     assemble(file, surroundings)
+}
+
+fn named(path: Option<&Path>, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    path.map(Path::to_path_buf).or_else(|| surroundings.get("ECAR_SMS_CONFIG").map(PathBuf::from))
+}
+
+/// Which file [`load`] reads, whether it is there or not.
+pub fn file_path(path: Option<&Path>) -> PathBuf {
+    named(path, &Surroundings { variable: &process_variable }).unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
@@ -105,8 +113,20 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     toml::from_str(&text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
-        ConfigError::Line { path: shown.clone(), line, problem: error.message().to_owned() }
+        ConfigError::Line { path: shown.clone(), line, problem: without_value(error.message()) }
     })
+}
+
+/// What the parser says, without the value that it quotes: it may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "].iter().any(|kind| message.starts_with(kind));
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) if quotes => {
+            let found = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("{found}, expected {expected}")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {

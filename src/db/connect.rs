@@ -67,10 +67,14 @@ impl Target {
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         let (text, ssl_mode, root_certificate) = take_ssl_options(text.trim())?;
         let mut config: tokio_postgres::Config = text.parse().map_err(|error: tokio_postgres::Error| {
-            TargetError::Invalid(
-                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
-            )
+            let problem = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            TargetError::Invalid(without_secrets(problem))
         })?;
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains(['@', ':', '/']))) {
+            // The end of the password was taken for a host: it must not be shown as one.
+            let problem = "the host cannot be made out (in a password write @ as %40, : as %3A, / as %2F)";
+            return Err(TargetError::Invalid(problem.to_owned()));
+        }
         let (mode, verify) = match ssl_mode.as_deref() {
             Some("disable") => (SslMode::Disable, false),
             None | Some("allow" | "prefer") => (SslMode::Prefer, false),
@@ -135,6 +139,16 @@ impl MakeTlsConnect<Socket> for Connector {
     fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
         let name = if host.is_empty() { "localhost" } else { host };
         <MakeRustlsConnect as MakeTlsConnect<Socket>>::make_tls_connect(&mut self.0, name)
+    }
+}
+
+/// The parser quotes an option that it does not know. In a mistyped URL that is all of it, password included.
+fn without_secrets(problem: String) -> String {
+    match problem.split_once("unknown option `") {
+        Some((_, option)) if !option.trim_end_matches('`').chars().all(|c| c.is_ascii_lowercase() || c == '_') => {
+            "it does not begin with postgresql:// and is no list of key=value either".to_owned()
+        }
+        _ => problem,
     }
 }
 

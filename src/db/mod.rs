@@ -4,8 +4,9 @@
 //! session state is left behind and a pooler in transaction mode works as well as a direct connection. Only the
 //! [`listener`] needs a connection of its own: LISTEN and the liveness lock are session state by nature.
 //!
-//! A statement that does not answer within [`STATEMENT_TIMEOUT`] gives its connection up; whether it took effect is then
-//! unknown, and each caller says in its own module what it does about that.
+//! A statement that does not answer within [`STATEMENT_TIMEOUT`] is cancelled and its connection given up: a backend that
+//! waits for a lock does not notice that its client has left, and would take one of the server's connections for as long.
+//! Whether the statement took effect is then unknown, and each caller says in its own module what it does about that.
 
 pub mod connect;
 pub mod error;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::types::{FromSql, ToSql};
 
+use connect::Connector;
 pub use connect::Target;
 pub use error::DbError;
 pub use statement::Statement;
@@ -26,6 +28,9 @@ pub use tokio_postgres::Row;
 
 /// How long one statement may take. Well above the slowest one (maintenance on a busy server), below the shortest lease.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long asking the server to cancel may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long to wait for a free or new connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(10);
@@ -37,6 +42,7 @@ pub type Argument<'a> = (&'static str, &'a (dyn ToSql + Sync));
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    tls: Connector,
 }
 
 impl Database {
@@ -57,7 +63,7 @@ impl Database {
             .create_timeout(Some(CONNECTION_WAIT))
             .build()
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, tls: target.tls() })
     }
 
     /// Runs a statement file. The labels must be those of its first line, in its order.
@@ -77,7 +83,10 @@ impl Database {
                 Err(error)
             }
             Err(_) => {
-                drop(Object::take(client));
+                let client = Object::take(client);
+                let cancel = client.cancel_token();
+                // Its failure changes nothing: the server is out of reach, or the statement has just ended.
+                let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancel.cancel_query(self.tls.clone())).await;
                 Err(DbError::Unavailable(format!("{} did not answer within {STATEMENT_TIMEOUT:?}", statement.name())))
             }
         }

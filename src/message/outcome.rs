@@ -67,6 +67,19 @@ impl Outcome {
         }
     }
 
+    /// What the provider said, to be changed; none for an accepted message.
+    pub fn detail_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Rejected { detail }
+            | Self::Throttled { detail, .. }
+            | Self::TemporaryFailure { detail }
+            | Self::Misconfigured { detail }
+            | Self::NoCredit { detail }
+            | Self::Unknown { detail } => Some(detail),
+        }
+    }
+
     /// What the provider said, or an empty string for an accepted message.
     pub fn detail(&self) -> &str {
         match self {

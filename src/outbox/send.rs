@@ -135,16 +135,18 @@ impl Desk {
         };
         let took = begun.elapsed();
         self.shared.metrics.attempt(self.provider.name(), outcome.word(), took.as_secs_f64());
-        self.log(&armed, &outgoing, &outcome, took);
+        // The provider's own words go to the record of the message; logs and status have them without number and text.
+        let shown = outgoing.discreet(&outcome);
+        self.log(&armed, &outgoing, &shown, took);
         let (changed, open) = {
             let mut circuit = self.provider.circuit();
-            (circuit.record(&outcome, Instant::now()), circuit.is_open())
+            (circuit.record(&shown, Instant::now()), circuit.is_open())
         };
         if changed && open {
             error!(
                 provider.name = self.provider.name(),
-                outcome = outcome.word(),
-                detail = outcome.detail(),
+                outcome = shown.word(),
+                detail = shown.detail(),
                 "the provider is not asked for a while; messages wait"
             );
         } else if changed {
@@ -156,13 +158,29 @@ impl Desk {
 
     fn log(&self, armed: &Armed, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {
         let (id, to, provider) = (armed.id(), outgoing.masked_recipient(), self.provider.name());
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (word, took_ms) = (outcome.word(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match outcome {
             Outcome::Accepted { .. } => {
-                info!(msg.id = id, to, provider.name = provider, segments = outgoing.segments, took_ms, "message sent");
+                info!(
+                    msg.id = id,
+                    to,
+                    provider.name = provider,
+                    outcome = word,
+                    segments = outgoing.segments,
+                    took_ms,
+                    "message sent"
+                );
             }
             Outcome::Unknown { detail } => {
-                warn!(msg.id = id, to, provider.name = provider, detail, took_ms, "the message may have been sent");
+                warn!(
+                    msg.id = id,
+                    to,
+                    provider.name = provider,
+                    outcome = word,
+                    detail,
+                    took_ms,
+                    "the message may have been sent"
+                );
             }
             Outcome::Rejected { .. }
             | Outcome::Throttled { .. }
@@ -173,7 +191,7 @@ impl Desk {
                     msg.id = id,
                     to,
                     provider.name = provider,
-                    outcome = outcome.word(),
+                    outcome = word,
                     detail = outcome.detail(),
                     took_ms,
                     "message not sent"

@@ -47,8 +47,6 @@ pub struct Claimer {
     claims: i64,
     senders: JoinSet<()>,
     pause: Duration,
-    /// Messages of the rate that were taken and not used, and of which provider.
-    unused_pace: (String, usize),
     said_idle: Option<&'static str>,
 }
 
@@ -84,7 +82,6 @@ impl Claimer {
             claims: 0,
             senders: JoinSet::new(),
             pause: CLAIM_PAUSE.0,
-            unused_pace: (String::new(), 0),
             said_idle: None,
         }
     }
@@ -192,13 +189,11 @@ impl Claimer {
             let Ok(slot) = Arc::clone(provider.slots()).try_acquire_owned() else { break };
             slots.push(slot);
         }
-        let saved = if self.unused_pace.0 == provider.name() { self.unused_pace.1.min(slots.len()) } else { 0 };
-        let (taken, wait) = provider.take_pace(slots.len() - saved);
-        let allowed = saved + taken;
-        slots.truncate(allowed);
-        // What a short claim leaves over is not lost: it is used by the next one.
-        self.unused_pace = (provider.name().to_owned(), allowed);
-        (slots, wait.unwrap_or(TICK))
+        match provider.pace().map_or(Ok(slots.len()), |pace| pace.take(slots.len())) {
+            Ok(allowed) => slots.truncate(allowed),
+            Err(wait) => return (Vec::new(), wait),
+        }
+        (slots, Duration::ZERO)
     }
 
     async fn claim(
@@ -223,6 +218,9 @@ impl Claimer {
             Ok(batch) => batch,
             Err(problem) => {
                 self.shared.ledger.abandoned(token);
+                if let Some(pace) = provider.pace() {
+                    pace.give_back(slots.len());
+                }
                 provider.circuit().not_probed(Instant::now());
                 return self.lost_claim(&problem).await;
             }
@@ -231,7 +229,9 @@ impl Claimer {
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
-        self.unused_pace.1 = self.unused_pace.1.saturating_sub(batch.rows.len());
+        if let Some(pace) = provider.pace() {
+            pace.give_back(slots.len() - batch.rows.len());
+        }
         let settings = match self.settings_at(batch.settings_version, settings).await {
             Ok(settings) => settings,
             Err(problem) => {
@@ -289,13 +289,14 @@ impl Claimer {
     }
 
     async fn lost_claim(&mut self, problem: &DbError) -> Turn {
+        let turn = self.failed(problem);
         if problem.is_unavailable() || matches!(problem, DbError::Unexpected(_)) {
             // It may have taken effect all the same.
             if let Err(error) = rescue::unclaim(&self.shared.database, &self.shared.ledger, self.owner).await {
                 debug!(error = %error, "rows of the lost claim are freed later");
             }
         }
-        self.failed(problem)
+        turn
     }
 
     fn failed(&mut self, problem: &DbError) -> Turn {

@@ -5,13 +5,11 @@ pub mod circuit;
 pub mod generic;
 pub mod log;
 pub mod outgoing;
+pub mod pace;
 
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use governor::clock::Clock as _;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
@@ -20,10 +18,7 @@ use circuit::{Admission, Circuit};
 use generic::{GenericConfig, GenericError, HttpProvider};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
-
-/// Messages of a limited provider may leave in bursts of this much time's worth, and never less than one: short enough
-/// that the rate looks even to the provider, long enough that a fast one is fed in batches.
-const BURST: Duration = Duration::from_millis(20);
+use pace::Pace;
 
 /// Requests at once of a provider without a limit of its own.
 const LOG_CONCURRENCY: usize = 32;
@@ -47,7 +42,7 @@ pub struct Provider {
     concurrency: usize,
     timeout: Duration,
     max_segments: Option<u32>,
-    pace: Option<DefaultDirectRateLimiter>,
+    pace: Option<Pace>,
     circuit: Mutex<Circuit>,
 }
 
@@ -90,7 +85,7 @@ impl Provider {
             concurrency,
             timeout,
             max_segments,
-            pace: rate.and_then(quota).map(RateLimiter::direct),
+            pace: rate.and_then(Pace::new),
             circuit: Mutex::new(Circuit::default()),
         }
     }
@@ -133,16 +128,9 @@ impl Provider {
         &self.slots
     }
 
-    /// Takes up to `wanted` messages of the rate; without a limit, all of them. Fewer, and how long until the next, when the
-    /// rate is used up.
-    pub fn take_pace(&self, wanted: usize) -> (usize, Option<Duration>) {
-        let Some(pace) = &self.pace else { return (wanted, None) };
-        for taken in 0..wanted {
-            if let Err(not_until) = pace.check() {
-                return (taken, Some(not_until.wait_time_from(governor::clock::DefaultClock::default().now())));
-            }
-        }
-        (wanted, None)
+    /// Its rate, when it has one.
+    pub fn pace(&self) -> Option<&Pace> {
+        self.pace.as_ref()
     }
 
     /// Sends one message.
@@ -161,39 +149,5 @@ impl Provider {
     /// The circuit, for short, lock-free-in-practice reads and writes: never held across an await.
     pub fn circuit(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A rate as governor counts: one message each `1/rate` seconds, with a burst of [`BURST`].
-fn quota(rate: f64) -> Option<Quota> {
-    let burst = (rate * BURST.as_secs_f64()).floor().clamp(1.0, 10_000.0);
-    // The clamp keeps the value within u32, and above zero.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=10000")]
-    let burst = NonZeroU32::new(burst as u32)?;
-    Some(Quota::with_period(Duration::from_secs_f64(1.0 / rate))?.allow_burst(burst))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_rate_hands_out_one_and_says_when_the_next_comes() {
-        let pace: DefaultDirectRateLimiter = RateLimiter::direct(quota(10.0).unwrap());
-        let mut provider = Provider::log("log", LogConfig::default());
-        provider.pace = Some(pace);
-        let (taken, wait) = provider.take_pace(32);
-        assert_eq!(taken, 1);
-        assert!(wait.unwrap() <= Duration::from_millis(100));
-        provider.pace = None;
-        assert_eq!(provider.take_pace(32), (32, None));
-    }
-
-    #[test]
-    fn a_fast_rate_comes_in_batches_of_a_few_milliseconds() {
-        let mut provider = Provider::log("log", LogConfig::default());
-        provider.pace = Some(RateLimiter::direct(quota(2000.0).unwrap()));
-        assert_eq!(provider.take_pace(1000).0, 40);
     }
 }

@@ -6,6 +6,10 @@
 use std::time::Duration;
 
 use crate::message::encoding::Encoding;
+use crate::message::outcome::Outcome;
+
+/// Characters of the text, or digits of the number, in a row that give them away.
+const TELLING_CHARS: usize = 8;
 
 /// A message ready to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +34,29 @@ impl Outgoing {
     pub fn masked_recipient(&self) -> String {
         let shown_from = self.recipient.chars().count().saturating_sub(2);
         self.recipient.chars().enumerate().map(|(at, c)| if at >= shown_from || c == '+' { c } else { '*' }).collect()
+    }
+
+    /// The outcome for logs and the status: where the provider repeats the number or a part of the text, its words are
+    /// left out. Staff find them in the record of the message.
+    pub fn discreet(&self, outcome: &Outcome) -> Outcome {
+        let mut shown = outcome.clone();
+        if let Some(detail) = shown.detail_mut().filter(|detail| self.is_told_by(detail)) {
+            let head =
+                detail.split(':').next().filter(|head| !self.is_told_by(head)).unwrap_or("the provider answered");
+            *detail = format!("{head} (its words name the customer; see ecar-sms show)");
+        }
+        shown
+    }
+
+    fn is_told_by(&self, words: &str) -> bool {
+        let digits: Vec<char> = words.chars().filter(char::is_ascii_digit).collect();
+        let number: Vec<char> = self.recipient.chars().filter(char::is_ascii_digit).collect();
+        let number = &number[number.len().saturating_sub(TELLING_CHARS)..];
+        let text: Vec<char> = self.text.trim().chars().collect();
+        let words: Vec<char> = words.chars().collect();
+        let holds =
+            |all: &[char], part: &[char]| !part.is_empty() && all.windows(part.len()).any(|window| window == part);
+        holds(&digits, number) || text.windows(TELLING_CHARS.min(text.len()).max(1)).any(|part| holds(&words, part))
     }
 }
 
@@ -62,6 +89,18 @@ mod tests {
     #[test]
     fn only_the_last_two_digits_are_shown() {
         assert_eq!(outgoing().masked_recipient(), "+*********23");
+    }
+
+    #[test]
+    fn what_a_provider_repeats_of_the_message_is_left_out() {
+        let shown =
+            |detail: &str| outgoing().discreet(&Outcome::Rejected { detail: detail.into() }).detail().to_owned();
+        assert_eq!(shown("HTTP 400: blocked"), "HTTP 400: blocked");
+        assert!(shown("HTTP 400: +216 20-000-123 is blocked").starts_with("HTTP 400 ("));
+        assert!(!shown("20000123: no").contains("20000123"));
+        assert!(!shown("HTTP 400: spam: ...oiture attend").contains("attend"));
+        let empty = Outgoing { text: String::new(), recipient: String::new(), ..outgoing() };
+        assert_eq!(empty.discreet(&Outcome::Unknown { detail: "x".into() }).detail(), "x");
     }
 
     #[test]

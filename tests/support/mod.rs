@@ -243,10 +243,15 @@ impl World {
 
     /// Starts the daemon and does not wait.
     pub fn spawn_daemon(&self) -> Daemon {
+        self.spawn_daemon_with(&["-v", "run"])
+    }
+
+    /// The same with other arguments.
+    pub fn spawn_daemon_with(&self, arguments: &[&str]) -> Daemon {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = self.directory.path().join(format!("daemon_{number}.log"));
         let file = std::fs::File::create(&log).unwrap();
-        let child = self.command(["-v", "run"]).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let child = self.command(arguments).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
         Daemon { pid: child.id().unwrap(), child, log }
     }
 

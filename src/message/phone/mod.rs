@@ -18,16 +18,18 @@
 
 mod countries;
 mod foreign;
+mod normalised;
 mod number;
 mod refusal;
 mod scan;
 mod tunisia;
 
 pub use countries::{Countries, CountriesError};
+pub use normalised::Normalised;
 pub use number::Number;
 pub use refusal::{Note, Refusal};
 
-use scan::Run;
+use scan::{OTHER_NUMBER_MIN_DIGITS, Run};
 
 /// Longest text looked at, in bytes: several times the garage's `varchar(20)` in the widest script, and far too short
 /// to keep a processor busy. Longer texts are refused whole, for a cut could turn one number into another.
@@ -35,18 +37,6 @@ pub const INPUT_LIMIT_BYTES: usize = 256;
 
 /// Most digits a run may have: the 15 of E.164, plus `00` and a country code written twice.
 const RUN_LIMIT_DIGITS: usize = 20;
-
-/// Fewest digits that count as another phone number rather than as an extension or a note.
-const OTHER_NUMBER_MIN_DIGITS: usize = 8;
-
-/// A number an SMS may be sent to, and what had to be done to find it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Normalised {
-    /// The number.
-    pub number: Number,
-    /// What was repaired or ignored, in the order of discovery; empty for a clean number.
-    pub notes: Vec<Note>,
-}
 
 /// Finds the mobile number in `input`, read as somebody in Tunisia would write it (see the module's protocol).
 ///

@@ -1,6 +1,7 @@
 //! From any text to runs of ASCII digits. Knows characters and nothing of numbering plans.
 
-use super::OTHER_NUMBER_MIN_DIGITS;
+/// Fewest digits that count as another phone number rather than as an extension or a note.
+pub(super) const OTHER_NUMBER_MIN_DIGITS: usize = 8;
 
 /// Digits that stand together, with nothing but the punctuation of phone numbers between them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,10 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::GenericError;
-use super::answer::{Answer, retry_after};
+use super::answer::Answer;
 use super::config::{AuthConfig, GenericConfig};
 use super::detail::Redactor;
+use super::judge::retry_after;
 use super::shape::{header_name, parse_url};
 use super::template::form_plus;
 use super::transport::{Exchange, exchange};

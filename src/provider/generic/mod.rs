@@ -9,7 +9,7 @@
 //! | render and build | `shape`, `template`, `request`, `json_tree` | nothing was sent: rejected or misconfigured |
 //! | authorize | `auth` | nothing was sent: temporary, throttled or misconfigured |
 //! | exchange | `transport` | no connection: temporary; anything later: unknown |
-//! | judge | `answer`, `rule`, `extract` | an answer that is not understood: unknown |
+//! | judge | `judge`, `answer`, `rule`, `extract` | an answer that is not understood: unknown |
 //!
 //! A 401 to a request with an OAuth 2 token is the one answer after which the request is made again, once, with a new
 //! token: it was refused before it was looked at. Every text of the provider passes `detail`, which takes out control
@@ -22,6 +22,7 @@ mod detail;
 mod extract;
 mod field;
 mod json_tree;
+mod judge;
 mod request;
 mod rule;
 mod shape;
@@ -43,9 +44,9 @@ pub use extract::ExtractorConfig;
 pub use field::{FieldConfig, FieldEncoding, JsonType, TemplateText};
 pub use rule::{JsonConfig, RuleConfig, Scalar, StatusConfig, StatusRange, Verdict};
 
-use self::answer::Judge;
 use self::auth::Authorizer;
 use self::detail::Redactor;
+use self::judge::Judge;
 use self::request::{BuildError, RequestMaker};
 use self::template::RenderError;
 use self::transport::{Exchange, exchange};
@@ -82,6 +83,14 @@ impl GenericError {
     fn key(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Key { key: key.into(), problem: problem.into() }
     }
+
+    /// For problems that quote a template, where the key may stand.
+    fn without_secrets(self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Key { key, problem } => Self::Key { key, problem: redactor.detail(&problem) },
+            Self::MissingSecret | Self::Client(_) => self,
+        }
+    }
 }
 
 /// A provider that speaks HTTP as its configuration says.
@@ -107,7 +116,7 @@ impl HttpProvider {
             redactor.hide(key.expose_secret());
         }
         let client = transport::client(&config, tls)?;
-        let maker = RequestMaker::new(&config)?;
+        let maker = RequestMaker::new(&config).map_err(|error| error.without_secrets(&redactor))?;
         let authorizer = Authorizer::new(&config, &client, &mut redactor)?;
         let judge = Judge::new(&config)?;
         Ok(Self { name, config, client, maker, authorizer, judge, redactor })

@@ -1,0 +1,95 @@
+//! Messages per second of one provider.
+//!
+//! The claimer takes from the rate before it claims, because a claim is an attempt, and gives back what a short claim left
+//! over: otherwise a daemon that polls an empty outbox would use the rate up for nothing. No more than one burst is ever
+//! at hand, so that a quiet hour is not followed by a flood.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+/// Messages may leave in bursts of this much time's worth, and never less than one: short enough that the rate looks even
+/// to the provider, long enough that a fast one is fed in batches.
+const BURST: Duration = Duration::from_millis(20);
+
+/// A rate.
+#[derive(Debug)]
+pub struct Pace {
+    limiter: DefaultDirectRateLimiter,
+    burst: usize,
+    returned: AtomicUsize,
+}
+
+impl Pace {
+    /// `rate` messages per second, above 0; `None` when that is no rate.
+    pub fn new(rate: f64) -> Option<Self> {
+        let burst = (rate * BURST.as_secs_f64()).floor().clamp(1.0, 10_000.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=10000")]
+        let burst = NonZeroU32::new(burst as u32)?;
+        let period = Duration::try_from_secs_f64(1.0 / rate).ok()?;
+        let quota = Quota::with_period(period)?.allow_burst(burst);
+        Some(Self {
+            limiter: RateLimiter::direct(quota),
+            burst: usize::try_from(burst.get()).unwrap_or(usize::MAX),
+            returned: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes up to `wanted` messages, at most a burst. When there are none: how long until the next.
+    pub fn take(&self, wanted: usize) -> Result<usize, Duration> {
+        let wanted = wanted.min(self.burst);
+        let mut taken = self.returned.swap(0, Ordering::Relaxed).min(wanted);
+        while taken < wanted {
+            match self.limiter.check() {
+                Ok(()) => taken += 1,
+                Err(_) if taken > 0 => break,
+                Err(not_until) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Gives back what was taken and not used.
+    pub fn give_back(&self, messages: usize) {
+        self.returned.store(messages.min(self.burst), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_rate_hands_out_one_and_says_when_the_next_comes() {
+        let pace = Pace::new(10.0).unwrap();
+        assert_eq!(pace.take(32), Ok(1));
+        assert!(pace.take(32).unwrap_err() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_fast_rate_comes_in_batches_of_a_few_milliseconds() {
+        assert_eq!(Pace::new(2_000.0).unwrap().take(1_000), Ok(40));
+    }
+
+    #[test]
+    fn what_is_given_back_is_there_again_and_never_more_than_a_burst() {
+        let pace = Pace::new(0.5).unwrap();
+        for _ in 0..10 {
+            assert_eq!(pace.take(32), Ok(1));
+            pace.give_back(1);
+        }
+        pace.give_back(500);
+        assert_eq!(pace.take(32), Ok(1));
+        assert!(pace.take(32).is_err());
+    }
+
+    #[test]
+    fn nonsense_is_no_rate() {
+        assert!(Pace::new(0.0).is_none());
+        assert!(Pace::new(f64::NAN).is_none());
+    }
+}
