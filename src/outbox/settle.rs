@@ -139,7 +139,6 @@ impl Task {
         // Groups still to be written; a group that the server refuses is split into its members.
         let mut groups: Vec<Vec<&T>> = if results.is_empty() { Vec::new() } else { vec![results.iter().collect()] };
         let mut pause = RETRY_PAUSE.0;
-        let mut retried = false;
         while let Some(group) = groups.pop() {
             match write(&self.database, &group).await {
                 Ok(written) => {
@@ -148,8 +147,7 @@ impl Task {
                     }
                     pause = RETRY_PAUSE.0;
                     let lost: Vec<&T> = group.iter().filter(|it| !written.contains(&key(it).0)).copied().collect();
-                    // After a lost answer the rows are gone because we wrote them ourselves.
-                    if !lost.is_empty() && !retried {
+                    if !lost.is_empty() {
                         self.keep_evidence(&lost).await;
                     }
                     for it in &group {
@@ -168,7 +166,6 @@ impl Task {
                     if !self.blocked.swap(true, Ordering::Relaxed) {
                         error!(error = %problem, results = group.len(), "results cannot be written; nothing is claimed until they are");
                     }
-                    retried |= problem.is_unavailable();
                     groups.push(group);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_PAUSE.1);
@@ -180,12 +177,6 @@ impl Task {
     /// Rows that were no longer ours: another daemon took them for lost, or staff settled them.
     async fn keep_evidence<T: Evidence>(&self, lost: &[&T]) {
         let records: Vec<_> = lost.iter().filter_map(|it| it.record()).collect();
-        for (id, ..) in &records {
-            warn!(
-                msg.id = id,
-                "the result came too late: the message was no longer leased to this daemon; kept as an attempt"
-            );
-        }
         if records.is_empty() {
             return;
         }
@@ -209,8 +200,16 @@ impl Task {
                 ],
             )
             .await;
-        if let Err(problem) = result {
-            error!(error = %problem, "the evidence of late results could not be kept");
+        match result {
+            Ok(rows) => {
+                for id in rows.iter().filter_map(|row| field::<i64>(row, "message_id").ok()) {
+                    warn!(
+                        msg.id = id,
+                        "the result came too late: the message was no longer leased to this daemon; kept as an attempt"
+                    );
+                }
+            }
+            Err(problem) => error!(error = %problem, "the evidence of late results could not be kept"),
         }
     }
 }
