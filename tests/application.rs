@@ -568,6 +568,28 @@ async fn a_locked_outbox_costs_each_statement_of_the_application_a_moment_at_mos
 }
 
 #[tokio::test]
+async fn a_transaction_of_many_saves_waits_for_a_locked_outbox_once() {
+    let world = World::new().await;
+    world.batch("SELECT sms_set('paused', 'true')").await;
+    for number in 1..=20 {
+        world.service(number, "20 000 001", "in_progress").await;
+    }
+    let locker = support::session(&world.url).await;
+    locker.batch("BEGIN; LOCK TABLE sms_outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let long = support::session(&world.url).await;
+    let started = Instant::now();
+    long.batch("BEGIN").await.unwrap();
+    for number in 1..=20 {
+        long.batch(&save(number, "completed")).await.unwrap();
+    }
+    long.batch("COMMIT").await.unwrap();
+    let took = started.elapsed();
+    assert!(took < UNNOTICED, "{took:?}");
+    locker.batch("ROLLBACK").await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM core_service WHERE status = 'completed'").await, 20);
+}
+
+#[tokio::test]
 async fn a_wake_flag_that_is_locked_costs_a_statement_of_many_events_no_more_than_one() {
     let world = World::new().await;
     for number in 1..=30 {

@@ -1,6 +1,6 @@
 //! The control socket: every endpoint as `curl` sees it, the garage application's own endpoints to the letter, and callers
 //! that mean no good.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod support;
 

@@ -1,8 +1,9 @@
 -- What the garage's application does, turned into outbox rows. Run again at every `ecar-sms install`.
 --
 -- The application must never notice: a trigger never raises, whatever state our tables or its own columns are in; it waits
--- for a lock of ours 300 ms at most, once a statement; it names no column outside a function body, so that ALTER TABLE and
--- migrations of the application are never refused; and it needs no right of the application's role on our tables.
+-- for a lock of ours 300 ms at most, once a transaction, and 10 ms in each later statement of it; it names no column outside
+-- a function body, so that ALTER TABLE and migrations of the application are never refused; and it needs no right of the
+-- application's role on our tables.
 
 -- Adds one row. A lock_timeout of its own, because the application's may be 0 (for ever). A constraint on our table that is
 -- checked at the end of the transaction is checked here: there it would fail the application's COMMIT.
@@ -13,6 +14,10 @@ DECLARE
 BEGIN
   IF current_setting('ecar_sms.gave_up', true) = statement_timestamp()::text THEN
     RAISE EXCEPTION USING ERRCODE = 'lock_not_available', MESSAGE = 'the outbox is locked (not tried again in this statement)';
+  END IF;
+  IF coalesce(current_setting('ecar_sms.gave_up', true), '') <> '' THEN
+    -- An earlier statement of this transaction has waited already: fifty saves in one must not wait fifty times.
+    PERFORM set_config('lock_timeout', '10ms', true);
   END IF;
   FOR late IN
     SELECT format('%s.%I', c.connamespace::regnamespace, c.conname) FROM pg_constraint c WHERE c.conrelid = to_regclass('sms_outbox') AND c.condeferrable

@@ -93,7 +93,7 @@ pub enum Decision {
 /// Decides what can be decided without the source: switch, age, delay.
 pub fn decide_before_facts(subject: &Subject, rules: &Rules) -> Decision {
     let Some(rule) = rules.kinds.get(&subject.kind) else { return Decision::Skip(Reason::Disabled) };
-    if !rule.enabled && !subject.by_hand {
+    if !rule.enabled {
         return Decision::Skip(Reason::Disabled);
     }
     if subject.age > rule.validity {
@@ -191,12 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_switched_off_is_skipped_unless_a_person_asks() {
+    fn a_kind_that_is_switched_off_is_skipped_whoever_asks() {
         let mut rules = rules();
         rules.kinds.get_mut(&Kind::ServiceCompleted).unwrap().enabled = false;
         let event = subject(Kind::ServiceCompleted);
         assert_eq!(decide_before_facts(&event, &rules), Decision::Skip(Reason::Disabled));
-        assert_eq!(decide_before_facts(&Subject { by_hand: true, ..event }, &rules), Decision::Send);
+        let by_hand = Subject { by_hand: true, ..event };
+        assert_eq!(decide_before_facts(&by_hand, &rules), Decision::Skip(Reason::Disabled));
     }
 
     #[test]
