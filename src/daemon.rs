@@ -9,7 +9,7 @@
 //!
 //! A task that ends unexpectedly stops the daemon with an error, and systemd starts it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -26,10 +26,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, AdapterConfig, Config, ConfigError, ProviderConfig};
+use crate::config::{self, AdapterConfig, Config, ConfigError, ControlConfig, ProviderConfig};
 use crate::control::api;
 use crate::control::desk::{Desk, Reload};
-use crate::control::server::ControlSocket;
+use crate::control::server::{ControlSocket, SocketError};
 use crate::control::status::Vitals;
 use crate::db::listener::{self, Hearing};
 use crate::db::{Database, DbError, Target, connect, field, statement};
@@ -87,7 +87,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let providers = providers_of(&config.providers)?;
     let texts = Texts::built_in(config.garage.time_zone.clone())?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("signals cannot be handled")?;
-    let socket = ControlSocket::bind(&config.control.socket, &config.control.group)?;
+    let socket = control_socket(&config.control)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -133,7 +133,14 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         recorded: recorded.clone(),
         reload: reload_sender,
     });
-    let control = tokio::spawn(socket.serve(api::router(desk), serve_until.clone()));
+    let router = api::router(desk);
+    let until = serve_until.clone();
+    let control = tokio::spawn(async move {
+        match socket {
+            Some(socket) => socket.serve(router, until).await,
+            None => until.cancelled().await,
+        }
+    });
     tell_systemd(&[NotifyState::Ready]);
 
     let give_up = CancellationToken::new();
@@ -222,6 +229,24 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     }
     info!("ecar-sms has stopped; everything is recorded");
     Ok(())
+}
+
+/// The control socket. Somebody who just tries the daemon out may not be allowed to make the default one: then it sends all
+/// the same. One that was asked for by name must be had.
+fn control_socket(config: &ControlConfig) -> Result<Option<ControlSocket>, SocketError> {
+    match ControlSocket::bind(&config.socket, &config.group) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(SocketError::Io { path, error })
+            if error.kind() == std::io::ErrorKind::PermissionDenied && path == Path::new(config::DEFAULT_SOCKET) =>
+        {
+            warn!(
+                "{} cannot be made ({error}): staff commands cannot reach this daemon; set ECAR_SMS_SOCKET to a path of your own",
+                path.display()
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits for the settler, which ends when all results are written.
