@@ -42,7 +42,7 @@ check: ## lints, documentation, licences, systemd files; skips what is not insta
 	scripts/need-rust fmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check; else echo "skipped: cargo deny"; fi
 	@if command -v systemd-analyze >/dev/null; then scripts/check-unit; else echo "skipped: systemd-analyze"; fi
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; else echo "skipped: shellcheck"; fi

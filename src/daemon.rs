@@ -76,6 +76,8 @@ pub struct Options {
 /// # Errors
 /// A [`ConfigError`] in the chain when the configuration cannot be used; anything else is a failure.
 pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
+    // First of all: a signal that comes during the start is as good as any other.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("signals cannot be handled")?;
     if let Some(socket) = &options.socket {
         config.control.socket.clone_from(socket);
     }
@@ -86,7 +88,6 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     };
     let providers = providers_of(&config.providers)?;
     let texts = Texts::built_in(config.garage.time_zone.clone())?;
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("signals cannot be handled")?;
     let socket = control_socket(&config.control)?;
     for warning in &config.warnings {
         warn!("{warning}");
