@@ -3,6 +3,7 @@
 
 pub mod circuit;
 pub mod generic;
+pub mod inquiry;
 pub mod log;
 pub mod outgoing;
 pub mod pace;
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::message::outcome::Outcome;
 use circuit::{Admission, Circuit};
 use generic::{GenericConfig, GenericError, HttpProvider};
+use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
 use pace::Pace;
@@ -138,6 +140,34 @@ impl Provider {
         match &self.adapter {
             Adapter::Generic(http) => http.send(message).await,
             Adapter::Log(log) => log.send(message),
+        }
+    }
+
+    /// Whether it can be asked what became of a message.
+    pub fn can_look_up(&self) -> bool {
+        match &self.adapter {
+            Adapter::Generic(_) | Adapter::Log(_) => false,
+        }
+    }
+
+    /// Asks what became of an attempt. [`Finding::Unclear`] when it cannot be asked.
+    pub async fn look_up(&self, _inquiry: &Inquiry) -> Finding {
+        match &self.adapter {
+            Adapter::Generic(_) | Adapter::Log(_) => Finding::unclear("this provider cannot be asked about messages"),
+        }
+    }
+
+    /// How long after its end an attempt may still be missing where look-ups find it.
+    pub fn absent_after(&self) -> Duration {
+        match &self.adapter {
+            Adapter::Generic(_) | Adapter::Log(_) => DEFAULT_ABSENT_AFTER,
+        }
+    }
+
+    /// Whether a request whose reference it has seen before is not sent again by it.
+    pub fn deduplicates(&self) -> bool {
+        match &self.adapter {
+            Adapter::Generic(_) | Adapter::Log(_) => false,
         }
     }
 
