@@ -10,4 +10,5 @@ DROP SEQUENCE IF EXISTS sms_wake;
 DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_facts(text[], bigint[]),
   sms_garage_remind(bigint, bigint), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_wake(), sms_setting_check(),
   sms_set(text, text, text), sms_settle_by_hand(bigint, text, text, text), sms_resend(bigint, text), sms_cancel(bigint, text),
-  sms_release(bigint, text), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text);
+  sms_release(bigint, text), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text),
+  sms_receive(text, text, text, text, timestamptz, text), sms_reference(bigint, int, timestamptz);

@@ -76,6 +76,12 @@ fn print(status: &Status, zone: &TimeZone) {
             ),
         );
     }
+    if let Some(problem) = &status.journal_problem {
+        line(
+            "journal",
+            &format!("not written: {}; after a kill, messages under way are in doubt", output::visible(problem)),
+        );
+    }
     if status.daemons.len() > 1 {
         for daemon in &status.daemons {
             line("daemons", &format!("{} on {}, pid {}", daemon.owner, output::visible(&daemon.host), daemon.pid));

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::crash;
 use crate::provider::generic::GenericConfig;
 pub use error::ConfigError;
 use error::wrong;
@@ -130,7 +131,7 @@ fn without_value(message: &str) -> String {
 }
 
 fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let File { mut database, mut control, log, garage, sending, gateway, provider } = file;
+    let File { mut database, mut control, log, garage, mut sending, gateway, provider } = file;
     if let Some(url) = surroundings.credential("database_url")? {
         database.url = Some(url);
     }
@@ -139,6 +140,15 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     }
     if let Some(socket) = surroundings.get("ECAR_SMS_SOCKET") {
         control.socket = PathBuf::from(socket);
+    }
+    if let Some(point) = surroundings.get("ECAR_SMS_CRASH") {
+        crash::arm(&point);
+    }
+    // systemd separates several directories by colons; the unit has one.
+    if let Some(directory) =
+        surroundings.get("STATE_DIRECTORY").and_then(|text| text.split(':').next().map(PathBuf::from))
+    {
+        sending.state_directory = Some(directory);
     }
     between("database.pool_size", database.pool_size.unwrap_or(4), 2, 50)?;
     between("sending.poll_interval", sending.poll_interval, Duration::from_millis(100), Duration::from_secs(60))?;

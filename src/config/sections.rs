@@ -144,6 +144,9 @@ pub struct SendingConfig {
     pub max_failures: u32,
     /// Longest text, in segments.
     pub max_segments: u32,
+    /// Where the journal stands; also `STATE_DIRECTORY`, which systemd sets. Without one, what was being sent when the daemon was
+    /// killed is in doubt.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Default for SendingConfig {
@@ -154,6 +157,7 @@ impl Default for SendingConfig {
             retry_longest: Duration::from_secs(600),
             max_failures: 10,
             max_segments: 10,
+            state_directory: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::db::Database;
 use crate::db::listener::Hearing;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outbox::pulse::Pulse;
 use crate::outbox::settings::Settings;
@@ -32,6 +33,8 @@ pub struct Vitals {
     pub pulse: Arc<Pulse>,
     /// Set while results cannot be written.
     pub results_blocked: Arc<AtomicBool>,
+    /// The local journal.
+    pub journal: Arc<Journal>,
     /// Providers in force.
     pub providers: watch::Receiver<Providers>,
     /// Settings in force.
@@ -84,6 +87,8 @@ pub struct Status {
     pub today: Vec<Today>,
     /// Providers.
     pub providers: Vec<ProviderStatus>,
+    /// Why the journal is not written, when it should be: after a kill, messages under way would be in doubt.
+    pub journal_problem: Option<String>,
     /// Daemons alive on this database.
     pub daemons: Vec<Owner>,
 }
@@ -157,6 +162,7 @@ impl Vitals {
             queue: queue.ok(),
             today,
             providers,
+            journal_problem: self.journal.problem(),
             daemons,
         }
     }

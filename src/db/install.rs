@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "outbox", include_str!("../../sql/migrations/0001_outbox.sql")),
     (2, "settings", include_str!("../../sql/migrations/0002_settings.sql")),
     (3, "staff", include_str!("../../sql/migrations/0003_staff.sql")),
+    (4, "ladder", include_str!("../../sql/migrations/0004_ladder.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.

@@ -73,6 +73,7 @@ fn type_named(word: &str) -> Option<Type> {
         "boolean" => Type::BOOL,
         "timestamptz" => Type::TIMESTAMPTZ,
         "bigint[]" => Type::INT8_ARRAY,
+        "boolean[]" => Type::BOOL_ARRAY,
         "int[]" => Type::INT4_ARRAY,
         "text[]" => Type::TEXT_ARRAY,
         _ => return None,
@@ -108,8 +109,20 @@ statements! {
     UNCLAIM = "outbox/unclaim";
     /// Finds rows of dead owners.
     RESCUE = "outbox/rescue";
-    /// Decides about rows in doubt.
-    RESOLVE = "outbox/resolve";
+    /// Messages in doubt that are to be looked at.
+    DOUBTFUL = "outbox/doubtful";
+    /// What is decided about them.
+    DECIDE = "outbox/decide";
+    /// Which of a provider's ids belong to other messages.
+    ACCOUNTED = "outbox/accounted";
+    /// What a dead daemon held.
+    LEFTOVER = "outbox/leftover";
+    /// A sign of life, and who else works.
+    BEAT = "daemon/beat";
+    /// This daemon stops.
+    LEAVE = "daemon/leave";
+    /// What this database is called in the names of journals.
+    IDENTIFY = "daemon/identify";
     /// Takes an owner number.
     REGISTER = "daemon/register";
     /// Reads the settings.

@@ -9,8 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::lease::{Claimed, Finished, Ready, Rendered, Row};
+use super::lease::{Rendered, Row};
+use super::result::Finished;
 use super::settings::Settings;
+use super::stage::{Claimed, Ready};
 use crate::db::{Database, DbError};
 use crate::garage::facts;
 use crate::message::encoding;
@@ -40,6 +42,18 @@ pub struct Preparer {
 pub struct Informed {
     claimed: Claimed,
     facts: Option<Facts>,
+}
+
+impl Informed {
+    /// The row.
+    pub fn claimed(&self) -> &Claimed {
+        &self.claimed
+    }
+
+    /// The row, without its facts.
+    pub fn into_claimed(self) -> Claimed {
+        self.claimed
+    }
 }
 
 impl Preparer {

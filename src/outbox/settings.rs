@@ -131,13 +131,8 @@ impl Settings {
         })
     }
 
-    /// The kinds that are sent once more when in doubt.
-    pub fn resend_kinds(&self) -> Vec<&'static str> {
-        self.rules
-            .kinds
-            .iter()
-            .filter(|(_, rules)| rules.unknown_policy == UnknownPolicy::Resend)
-            .map(|(kind, _)| kind.as_str())
-            .collect()
+    /// Whether a message of this kind is sent once more when it is in doubt and no proof came.
+    pub fn resends(&self, kind: Kind) -> bool {
+        self.rules.kinds.get(&kind).is_some_and(|rules| rules.unknown_policy == UnknownPolicy::Resend)
     }
 }

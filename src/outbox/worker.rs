@@ -15,11 +15,12 @@ use tracing::{debug, error, info};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
-use super::lease::Claimed;
 use super::rescue;
 use super::send::{Desk, Shared};
 use super::settings::Settings;
+use super::stage::Claimed;
 use super::wake::WakeFlag;
+use crate::crash;
 use crate::db::DbError;
 use crate::message::reason::Reason;
 use crate::provider::circuit::Admission;
@@ -30,6 +31,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Rows in one claim at most, whatever the number of slots: bounds the memory of a batch.
 const CLAIM_LIMIT: usize = 500;
+
+/// Pause while this daemon's share of the requests at once is used up: about the time of one answer.
+const SHARE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Pauses after a failed claim.
 const CLAIM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -180,7 +184,15 @@ impl Claimer {
         provider: &Arc<Provider>,
         admission: Admission,
     ) -> (Vec<OwnedSemaphorePermit>, Duration) {
-        let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT };
+        let share = self.shared.fleet.share(provider.concurrency());
+        if let Some(pace) = provider.pace() {
+            pace.share(share, provider.concurrency());
+        }
+        let free = share.saturating_sub(provider.in_flight());
+        if free == 0 && self.shared.fleet.daemons() > 1 {
+            return (Vec::new(), SHARE_PAUSE);
+        }
+        let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT.min(free.max(1)) };
         let Ok(Ok(first)) = tokio::time::timeout(TICK, Arc::clone(provider.slots()).acquire_owned()).await else {
             return (Vec::new(), Duration::ZERO);
         };
@@ -208,7 +220,8 @@ impl Claimer {
         self.claims += 1;
         let token = (i64::from(self.owner) << 32) | (self.claims & 0xffff_ffff);
         let lease = provider.timeout() + LEASE_MARGIN;
-        let claim = Claim { floor, slots: slots.len(), owner: self.owner, token, lease };
+        let journaled = self.shared.journal.usable();
+        let claim = Claim { floor, slots: slots.len(), owner: self.owner, token, lease, journaled };
         if admission == Admission::Probe {
             provider.circuit().probing(now);
         }
@@ -225,6 +238,9 @@ impl Claimer {
                 return self.lost_claim(&problem).await;
             }
         };
+        if !batch.rows.is_empty() {
+            crash::point(crash::AFTER_CLAIM);
+        }
         self.shared.ledger.claimed(token, batch.rows.len());
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
@@ -256,6 +272,7 @@ impl Claimer {
             provider: Arc::clone(provider),
             settings,
             now: batch.database_now,
+            journaled,
         };
         Arc::new(desk).dispatch(batch.rows, slots, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
