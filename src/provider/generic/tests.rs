@@ -1038,3 +1038,32 @@ fn json_like() -> impl Strategy<Value = String> {
     ("id|messages|message", prop::collection::vec(value, 0..4))
         .prop_map(|(key, values)| format!("{{\"{key}\":[{}]}}", values.join(",")))
 }
+
+#[test]
+fn the_documented_examples_are_providers() {
+    let page = include_str!("../../../docs/CONFIGURATION.md");
+    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut asked = 0;
+    for block in blocks.filter(|block| block.contains("[provider.generic]")) {
+        let table: toml::Table = toml::from_str(block).unwrap();
+        let config: GenericConfig = table["provider"][0]["generic"].clone().try_into().unwrap();
+        let provider = HttpProvider::new("x".into(), config, tls()).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        asked += usize::from(provider.can_look_up());
+    }
+    assert_eq!(asked, 2, "two of the examples show look-ups");
+}
+
+#[test]
+fn the_documented_rules_tell_a_known_reference_from_an_unknown_one() {
+    let page = include_str!("../../../docs/CONFIGURATION.md");
+    let block = page.split("```toml\n").find(|block| block.contains("asked-example")).unwrap();
+    let table: toml::Table = toml::from_str(block.split("```").next().unwrap()).unwrap();
+    let config: GenericConfig = table["provider"][0]["generic"].clone().try_into().unwrap();
+    let provider = HttpProvider::new("x".into(), config, tls()).unwrap();
+    let judge = |body: &str| {
+        provider.lookup.as_ref().unwrap().judge(&answer::Answer::of(200, body), &inquiry(), &provider.redactor)
+    };
+    assert_eq!(judge(r#"{"count":1,"messages":[{"sid":"9f"}]}"#), taken(&[Some("9f")]));
+    assert_eq!(judge(r#"{"count":0,"messages":[]}"#), Finding::Absent);
+    assert!(is_unclear(&judge(r#"{"error":"try later"}"#)));
+}
