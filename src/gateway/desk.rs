@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::StatusCode;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
 use super::courier::{Courier, Errand};
 use super::director::{Act, Cue, Director};
-use super::ledger::{Answer, Ledger, Received, Totals};
+use super::ledger::{Answer, Fate, Ledger, Received, Totals};
 use super::post::Post;
-use super::rule::Action;
-use super::script::Script;
+use super::rule::{Action, Fault};
+use super::script::{Lookup, Script};
 
 /// News a subscriber may fall behind before it loses the oldest, in messages.
 const NEWS_KEPT: usize = 4_096;
@@ -35,6 +37,8 @@ pub struct Stats {
     pub in_flight: u64,
     /// Most requests to send that were being answered at one time, since the start or the last clear.
     pub max_in_flight: u64,
+    /// Look-ups since the start, also those that are not offered.
+    pub lookups: u64,
 }
 
 /// What becomes of a message after it was entered.
@@ -42,12 +46,32 @@ pub struct Stats {
 pub(super) enum Verdict {
     /// As the script has it.
     Play(Cue, Arc<Received>),
+    /// 200 with the id of the first message with its reference, after this time.
+    Repeat(Duration, u64),
     /// 400 with this sentence.
     Complain(String),
     /// 401.
     WrongKey,
     /// 507: not entered.
     Full,
+}
+
+/// What a look-up finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Those that were taken and fit.
+    Taken(Vec<Arc<Received>>),
+    /// The script does not let itself be asked this way.
+    NotOffered,
+    /// The API key that was given is wrong.
+    WrongKey,
+}
+
+/// What is looked up.
+#[derive(Debug)]
+pub(super) enum Question<'a> {
+    Reference(&'a str),
+    Recipient(&'a str, Timestamp),
 }
 
 #[derive(Debug)]
@@ -63,6 +87,7 @@ pub(super) struct Desk {
     news: broadcast::Sender<Arc<Received>>,
     courier: Courier,
     connections: AtomicU64,
+    lookups: AtomicU64,
     open_connections: Tally,
     in_flight: Tally,
 }
@@ -74,6 +99,7 @@ impl Desk {
             news: broadcast::Sender::new(NEWS_KEPT),
             courier,
             connections: AtomicU64::new(0),
+            lookups: AtomicU64::new(0),
             open_connections: Tally::default(),
             in_flight: Tally::default(),
         }
@@ -89,23 +115,45 @@ impl Desk {
         }
         let key_ok = director.key_ok(post.key.as_deref());
         if let Some(complaint) = post.complaint.take() {
-            self.tell(ledger.enter(post, path, key_ok, Answer::Status(400), false));
+            self.tell(ledger.enter(post, path, key_ok, Fate::refused(400)));
             return Verdict::Complain(complaint);
         }
         if !key_ok {
-            self.tell(ledger.enter(post, path, false, Answer::Status(401), false));
+            self.tell(ledger.enter(post, path, false, Fate::refused(401)));
             return Verdict::WrongKey;
         }
+        let known = post.reference.as_deref().filter(|_| director.deduplicates());
+        if let Some(first) = known.and_then(|reference| ledger.taken_with(reference)).map(Arc::clone) {
+            self.tell(ledger.enter(post, path, true, Fate::repeat_of(&first)));
+            return Verdict::Repeat(director.repeat_delay(), first.seq);
+        }
         let cue = director.decide(path, &post.phone, &post.message);
-        let (answer, accepted) = outcome(&cue.act);
-        let received = ledger.enter(post, path, true, answer, accepted);
+        let fate = fate(&cue.act, director.error_takes());
+        let received = ledger.enter(post, path, true, fate);
         self.tell(Arc::clone(&received));
-        let receipts = director.receipts().filter(|_| accepted).map(Arc::clone);
+        let receipts = director.receipts().filter(|_| fate.accepted).map(Arc::clone);
         drop(state);
         if let Some(receipts) = receipts {
             self.courier.send(Errand::new(Arc::clone(&received), receipts));
         }
         Verdict::Play(cue, received)
+    }
+
+    /// Looks up what was taken. `key` is the API key of the asker, when there is one.
+    pub(super) fn look_up(&self, question: &Question<'_>, key: Option<&str>) -> Found {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        let state = self.lock();
+        if key.is_some() && !state.director.key_ok(key) {
+            return Found::WrongKey;
+        }
+        match question {
+            Question::Reference(_) if !state.director.offers(Lookup::Reference) => Found::NotOffered,
+            Question::Recipient(..) if !state.director.offers(Lookup::Recipient) => Found::NotOffered,
+            Question::Reference(reference) => {
+                Found::Taken(state.ledger.taken_with(reference).map(Arc::clone).into_iter().collect())
+            }
+            Question::Recipient(phone, since) => Found::Taken(state.ledger.taken_for(phone, *since)),
+        }
     }
 
     /// Whether a request is reset before its body is read, and after how long.
@@ -146,6 +194,7 @@ impl Desk {
             open_connections: self.open_connections.now(),
             in_flight: self.in_flight.now(),
             max_in_flight: self.in_flight.peak(),
+            lookups: self.lookups.load(Ordering::Relaxed),
         }
     }
 
@@ -171,15 +220,38 @@ impl Desk {
     }
 }
 
-/// What is entered for an act: the answer, and whether it says that the message was taken.
-fn outcome(act: &Act) -> (Answer, bool) {
-    match act {
-        Act::Accept => (Answer::Status(200), true),
-        Act::Error(status) => (Answer::Status(status.as_u16()), false),
+/// What is entered for an act: the answer, whether it says that the message was taken, and whether it was.
+fn fate(act: &Act, error_takes: bool) -> Fate {
+    let (answer, accepted, taken) = match act {
+        Act::Accept => (Answer::Status(200), true, true),
+        Act::Error(status) => (Answer::Status(status.as_u16()), false, takes(*status, error_takes)),
         Act::Rule(rule) => match &rule.action {
-            Action::Fault(fault) => (Answer::Fault(*fault), false),
-            Action::Answer { status, accepts, .. } => (Answer::Status(status.as_u16()), *accepts),
+            Action::Fault(fault) => (Answer::Fault(*fault), false, fault_takes(*fault)),
+            Action::Answer { status, accepts, .. } => {
+                (Answer::Status(status.as_u16()), *accepts, takes(*status, error_takes))
+            }
         },
+    };
+    Fate { answer, accepted, taken, repeat_of: None }
+}
+
+/// Whether a message answered with this status is taken. A success without JSON is one that the client cannot read.
+fn takes(status: StatusCode, error_takes: bool) -> bool {
+    status.is_success() || (status.is_server_error() && error_takes)
+}
+
+/// Whether a message is taken before this happens to its answer.
+fn fault_takes(fault: Fault) -> bool {
+    match fault {
+        Fault::ResetBeforeRead | Fault::Redirect => false,
+        Fault::ResetAfterRead
+        | Fault::CloseAfterRead
+        | Fault::Silence
+        | Fault::Truncated
+        | Fault::NoJson
+        | Fault::Huge
+        | Fault::Endless
+        | Fault::Garbage => true,
     }
 }
 

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::rule::{Action, Fault, Rule};
-use super::script::{Receipts, Script};
+use super::script::{Lookup, Receipts, Script};
 
 /// Where the `redirect` fault sends its client.
 pub(super) const ELSEWHERE: &str = "/elsewhere";
@@ -55,6 +55,26 @@ impl Director {
 
     pub(super) fn key_ok(&self, key: Option<&str>) -> bool {
         self.script.api_key.as_ref().is_none_or(|wanted| key == Some(wanted.0.as_str()))
+    }
+
+    /// Whether the script lets itself be asked about messages this way.
+    pub(super) fn offers(&self, lookup: Lookup) -> bool {
+        self.script.lookups.offer(lookup)
+    }
+
+    /// Whether a reference that was taken before is recognised.
+    pub(super) fn deduplicates(&self) -> bool {
+        self.script.deduplicate
+    }
+
+    /// Whether what is answered 5xx is taken all the same.
+    pub(super) fn error_takes(&self) -> bool {
+        self.script.error_takes
+    }
+
+    /// How long the answer to a recognised repeat takes: no rule has a say in it.
+    pub(super) fn repeat_delay(&mut self) -> Duration {
+        self.delay(None)
     }
 
     /// Whether this request is reset before its body is read, and after how long.

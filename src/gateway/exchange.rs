@@ -60,6 +60,10 @@ pub(super) async fn send(desk: &Desk, request: Request<Incoming>) -> Result<Resp
             }
             perform(&cue.act, received.seq).await
         }
+        Verdict::Repeat(delay, first) => {
+            sleep(delay).await;
+            Ok(own(StatusCode::OK, first))
+        }
         Verdict::Complain(sentence) => Ok(reply::error(StatusCode::BAD_REQUEST, &sentence)),
         Verdict::WrongKey => Ok(reply::error(StatusCode::UNAUTHORIZED, "The api_key is wrong.")),
         Verdict::Full => Ok(reply::error(StatusCode::INSUFFICIENT_STORAGE, "The record is full: DELETE /messages.")),

@@ -35,12 +35,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::gateway::ledger::{Answer, Ledger};
+    use crate::gateway::ledger::{Answer, Fate, Ledger};
     use crate::gateway::post::Post;
 
     fn received(phone: &str, message: &str) -> Received {
         let post = Post { phone: phone.into(), message: message.into(), ..Post::default() };
-        let entered = Ledger::default().enter(post, "/v1/messages", true, Answer::Status(200), true);
+        let accepted = Fate { answer: Answer::Status(200), accepted: true, taken: true, repeat_of: None };
+        let entered = Ledger::default().enter(post, "/v1/messages", true, accepted);
         let mut received = Received::clone(&entered);
         received.at = "2026-03-02T11:03:04Z".parse().unwrap();
         received

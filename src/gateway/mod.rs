@@ -1,7 +1,8 @@
 //! A simulated SMS gateway, to try everything without sending anything, and to misbehave on purpose.
 //!
 //! It speaks the garage application's own gateway protocol: `POST {"api_key","sender_id","phone","message"}` to any
-//! path but the control ones, answered 200 `{"id":"sim-000001","status":"accepted"}`. It is the judge of the end-to-end
+//! path but the control ones, answered 200 `{"id":"sim-000001","status":"accepted"}`; a `reference` of the client's own may stand beside the four.
+//! It is the judge of the end-to-end
 //! tests, so a message is on the record as soon as its whole body was read, before any answer, latency or fault. It
 //! must never reach outside: what it receives goes nowhere, and its only outgoing requests are the delivery receipts a
 //! [`Script`] asks for.
@@ -9,10 +10,15 @@
 //! | path | |
 //! |---|---|
 //! | `GET /messages` | JSON array of [`Received`]; `?phone=` and `?since_seq=` choose |
+//! | `GET /lookup?reference=R` | what a provider knows of a message: 200 `{"id","status","reference"}` of the first that was taken with this reference, or 404 |
+//! | `GET /lookup?phone=P&since=TIME` | 200 `{"messages":[{"id","phone","message","reference","at"}]}`: those taken for this phone since then (RFC 3339) |
 //! | `DELETE /messages` | forgets them, and the sums; ids go on |
 //! | `GET /stats` | [`Stats`] |
 //! | `PUT /script` | a [`Script`] as TOML takes the place of the one in force; 400 names the line of a mistake |
 //! | `GET /healthz` | 200 |
+//!
+//! *Taken* means that a customer gets a text, whatever the client was told: [`Received::taken`]. Look-ups may carry
+//! `api_key`, which must then be right; 501 when the script does not offer them.
 //!
 //! Inside, a connection reads HTTP, the desk enters each message and asks the director what the script wants, and the
 //! exchange does it. Limits: [`MAX_CONNECTIONS`], [`MAX_MESSAGES`] and [`MAX_KEPT_BYTES`] (then 507), bodies of 1 MiB

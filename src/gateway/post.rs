@@ -1,6 +1,6 @@
 //! What was posted: reads a request's body within its limits and finds the message in it.
 //!
-//! Owns the shape `{"api_key","sender_id","phone","message"}`. Whatever comes becomes a [`Post`]: what cannot be used
+//! Owns the shape `{"api_key","sender_id","phone","message"}`, with an optional `reference` of the client's own. Whatever comes becomes a [`Post`]: what cannot be used
 //! carries the complaint that is answered 400, beside the parts that could be read. The API key leaves this file only
 //! to be compared; what is kept of a body has it redacted.
 
@@ -54,7 +54,9 @@ pub(super) struct Post {
     pub(super) sender_id: String,
     pub(super) phone: String,
     pub(super) message: String,
-    /// The body as JSON with its key redacted, unless it is the usual four texts; `null` when it was not JSON.
+    /// The client's own reference; none when it was missing, `null` or empty.
+    pub(super) reference: Option<String>,
+    /// The body as JSON with its key redacted, unless it is the usual texts; `null` when it was not JSON.
     pub(super) unusual: Option<Box<str>>,
     /// Why it cannot be used: a sentence for the client.
     pub(super) complaint: Option<String>,
@@ -82,7 +84,15 @@ impl Post {
             }
         };
         let (key, sender_id, phone, message) = (text("api_key"), text("sender_id"), text("phone"), text("message"));
-        let usual = complaint.is_none() && fields.len() == 4;
+        let reference = match fields.get("reference") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(reference)) => Some(reference.clone()).filter(|reference| !reference.is_empty()),
+            Some(_) => {
+                complaint.get_or_insert_with(|| "The field reference is not a text.".to_owned());
+                None
+            }
+        };
+        let usual = complaint.is_none() && fields.len() == 4 + usize::from(reference.is_some());
         if let Some(key) = fields.get_mut("api_key") {
             *key = Value::from(REDACTED);
         }
@@ -91,6 +101,7 @@ impl Post {
             sender_id: sender_id.unwrap_or_default(),
             phone: phone.unwrap_or_default(),
             message: message.unwrap_or_default(),
+            reference,
             unusual: (!usual).then(|| value.to_string().into()),
             complaint,
         }
@@ -123,10 +134,25 @@ mod tests {
                 sender_id: "ECAR".into(),
                 phone: "+21620000001".into(),
                 message: "Bonjour".into(),
+                reference: None,
                 unusual: None,
                 complaint: None
             }
         );
+    }
+
+    #[test]
+    fn a_reference_is_usual_when_it_is_a_text() {
+        let with = |reference: Value| {
+            parse(&json!({"api_key": "k", "sender_id": "E", "phone": "p", "message": "m", "reference": reference}))
+        };
+        let post = with(json!("ecar-1-1"));
+        assert_eq!((post.reference.as_deref(), &post.unusual, &post.complaint), (Some("ecar-1-1"), &None, &None));
+        for none in [json!(null), json!("")] {
+            let post = with(none);
+            assert!(post.reference.is_none() && post.complaint.is_none() && post.unusual.is_some());
+        }
+        assert!(with(json!(7)).complaint.unwrap().contains("reference is not a text"));
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! seed = 7                      # the same dice every run
 //! error_rate = 0.01             # of the messages no rule took, this share is answered error_status
 //! error_status = 503
+//! error_takes = false           # true: what is answered 5xx is taken all the same, and its customer gets a text
+//! lookup = ["reference", "recipient"]   # how it may be asked about messages; what is not listed is answered 501
+//! deduplicate = false           # true: a reference taken before is answered 200 with the first id, and not sent again
 //! receipts = { url = "http://127.0.0.1:9000/receipts", after = "1s", status = "delivered" }
 //!
 //! [[rule]]                      # in order; the first that matches wins
@@ -63,6 +66,11 @@ pub struct Script {
     pub(super) seed: Option<u64>,
     pub(super) error_rate: Share,
     pub(super) error_status: ErrorStatus,
+    /// Whether a message answered 5xx is taken all the same.
+    pub(super) error_takes: bool,
+    pub(super) lookups: Lookups,
+    /// Whether a reference that was taken before is recognised.
+    pub(super) deduplicate: bool,
     pub(super) receipts: Option<Arc<Receipts>>,
     /// In their order, at most [`MAX_RULES`].
     pub(super) rules: Vec<Arc<Rule>>,
@@ -94,6 +102,9 @@ impl Script {
             seed: written.seed,
             error_rate: written.error_rate,
             error_status: written.error_status,
+            error_takes: written.error_takes,
+            lookups: written.lookup,
+            deduplicate: written.deduplicate,
             receipts: written.receipts.map(Arc::new),
             rules,
         })
@@ -114,6 +125,12 @@ struct Written {
     error_rate: Share,
     #[serde(default)]
     error_status: ErrorStatus,
+    #[serde(default)]
+    error_takes: bool,
+    #[serde(default)]
+    lookup: Lookups,
+    #[serde(default)]
+    deduplicate: bool,
     receipts: Option<Receipts>,
     #[serde(default)]
     rule: Vec<toml::Spanned<RawRule>>,
@@ -158,6 +175,31 @@ impl TryFrom<Status> for ErrorStatus {
 
     fn try_from(status: Status) -> Result<ErrorStatus, &'static str> {
         if status.0.is_success() { Err("an error_status is between 300 and 599") } else { Ok(ErrorStatus(status.0)) }
+    }
+}
+
+/// One way to ask about messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Lookup {
+    Reference,
+    Recipient,
+}
+
+/// The ways to ask that are answered; all when the script does not say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Lookups(Vec<Lookup>);
+
+impl Lookups {
+    pub(super) fn offer(&self, lookup: Lookup) -> bool {
+        self.0.contains(&lookup)
+    }
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Lookups(vec![Lookup::Reference, Lookup::Recipient])
     }
 }
 
@@ -227,6 +269,9 @@ mod tests {
         let script = Script::parse("").unwrap();
         assert!(script.rules.is_empty());
         assert_eq!(script.error_status.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(script.lookups.offer(Lookup::Reference) && script.lookups.offer(Lookup::Recipient));
+        assert!(!script.error_takes && !script.deduplicate);
+        assert!(!Script::parse("lookup = []").unwrap().lookups.offer(Lookup::Reference));
     }
 
     #[test]
@@ -240,6 +285,8 @@ mod tests {
             ("error_status = 100", 1, "between 200 and 599"),
             ("error_status = 200", 1, "between 300 and 599"),
             ("\n\n\nlatencies = 1", 4, "unknown field"),
+            ("seed = 1\nlookup = [\"phone\"]", 2, "unknown variant"),
+            ("deduplicate = 1", 1, "boolean"),
             ("receipts = { url = \"https://x/\" }", 1, "http://"),
             ("seed = 1\n[[rule]]\nstatus = 99999999", 3, "between 200 and 599"),
             ("[[rule]]\nfault = \"sleep\"", 2, "unknown variant"),
