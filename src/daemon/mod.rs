@@ -235,7 +235,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     result?;
     if unwritten > 0 {
         anyhow::bail!(
-            "{unwritten} results could not be written to the database; their messages become unknown when the leases run out"
+            "{unwritten} results could not be written to the database; the next start finds them in the journal, or, without one, has these messages in doubt"
         );
     }
     info!("ecar-sms has stopped; everything is recorded");

@@ -131,7 +131,7 @@ impl Work {
             );
         }
         let recovery = Recovery { shared: Arc::clone(&self.shared), state_directory: directory.to_owned(), database };
-        recovery.remember();
+        recovery.remember().await;
         Some(recovery)
     }
 

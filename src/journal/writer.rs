@@ -56,6 +56,7 @@ impl Journal {
             .map(|n| state_directory.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
             .find(|folder| !folder.exists())
             .ok_or_else(|| io::Error::other("too many journals of this owner number"))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(state_directory)?;
         DirBuilder::new().mode(0o700).create(&folder)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;

@@ -44,6 +44,9 @@ const INQUIRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pauses between two inquiries about one message: first and longest.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
+/// Longest time between two looks at one message: `unknown_wait` may be changed meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Inquiries at once.
 const INQUIRIES: usize = 8;
 
@@ -237,7 +240,7 @@ impl Inspector {
     /// Acts on a verdict: what is settled goes to the settler, the rest comes back as a decision to be written.
     async fn settle(&self, case: Doubtful, verdict: Verdict, settings: &Settings) -> Option<Decision> {
         let id = case.lease.id;
-        let wait_ms = |wait: Duration| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2).max(100);
+        let wait_ms = |wait: Duration| i64::try_from(wait.min(LOOK_AGAIN).as_millis()).unwrap_or(i64::MAX / 2).max(100);
         let decision = |state, wait_ms, cleared, what, detail| Decision {
             id,
             token: case.lease.token,

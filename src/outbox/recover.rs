@@ -49,9 +49,15 @@ struct Tally {
 
 impl Recovery {
     /// Remembers what the journals say was sent, before anything is claimed: should the database have forgotten (a standby that was
-    /// promoted lacks its last moments), these messages are not sent again.
-    pub fn remember(&self) {
+    /// promoted lacks its last moments), these messages are not sent again. And tells the database which daemons are dead, so
+    /// that nobody leaves a share of the providers' limits to them.
+    pub async fn remember(&self) {
         let Ok(leftovers) = journal::leftovers(&self.state_directory, &self.database) else { return };
+        for owner in leftovers.iter().filter_map(Leftover::owner) {
+            if let Err(error) = self.shared.database.query(&statement::LEAVE, &[("owner", &owner)]).await {
+                info!(owner, error = %error, "the database could not be told that this daemon is dead; it will notice");
+            }
+        }
         for log in leftovers.iter().map(|leftover| &leftover.log) {
             for begun in log.begun.values() {
                 let outcome = log.answered.get(&begun.key).map(|answered| &answered.outcome);

@@ -115,7 +115,7 @@ impl Task {
             tokio::select! {
                 () = self.write_all(results) => {}
                 () = give_up.cancelled() => {
-                    error!("stopped before all results were written; the messages become unknown when their leases run out");
+                    error!("stopped before all results were written; the next start finds them in the journal, or has these messages in doubt");
                     return self.ledger.rows();
                 }
             }
