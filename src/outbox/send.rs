@@ -296,7 +296,7 @@ impl Desk {
         if self.provider.can_look_up() || self.provider.deduplicates() {
             FIRST_LOOK
         } else {
-            self.settings.unknown_wait
+            self.settings.unknown_wait.min(LOOK_AGAIN)
         }
     }
 
