@@ -35,6 +35,7 @@ use crate::db::listener::{self, Hearing};
 use crate::db::{Database, DbError, Target, connect, field, statement};
 use crate::message::template::Texts;
 use crate::metrics::Metrics;
+use crate::outbox::guards::{self, Guards};
 use crate::outbox::lease::RetryRules;
 use crate::outbox::ledger::Ledger;
 use crate::outbox::prepare::Preparer;
@@ -102,6 +103,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let ledger = Arc::new(Ledger::default());
     let pulse = Arc::new(Pulse::default());
+    let guards = Arc::new(Guards::new(config.sending.test_recipients.clone()));
     let wake = Arc::new(Notify::new());
     let (recorded, _) = broadcast::channel(RECORDED_BACKLOG);
     let (settings_sender, settings) = watch::channel(Arc::new(Settings::unknown()));
@@ -121,6 +123,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         started_at: Timestamp::now(),
         owner: Arc::clone(&owner),
         pulse: Arc::clone(&pulse),
+        guards: Arc::clone(&guards),
         results_blocked: settler.blocked_flag(),
         providers: providers.clone(),
         settings: settings.clone(),
@@ -153,7 +156,9 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
             texts,
             countries: config.garage.countries.clone(),
             max_segments: config.sending.max_segments,
+            guards: Arc::clone(&guards),
         },
+        guards,
         settler,
         ledger: Arc::clone(&ledger),
         metrics: Arc::clone(&metrics),
@@ -298,6 +303,7 @@ impl Work {
         let housekeeper = Housekeeper {
             database: self.shared.database.clone(),
             ledger: Arc::clone(&self.shared.ledger),
+            guards: Arc::clone(&self.shared.guards),
             metrics: Arc::clone(&self.shared.metrics),
             owner,
             settings: self.settings,
@@ -350,6 +356,7 @@ impl Work {
     async fn try_introduce(&self) -> Result<i32, DbError> {
         let database = &self.shared.database;
         let settings = Settings::load(database).await?;
+        guards::check(database, &self.shared.guards).await?;
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let pid = i32::try_from(std::process::id()).unwrap_or_default();
         let row = database

@@ -144,6 +144,8 @@ pub struct SendingConfig {
     pub max_failures: u32,
     /// Longest text, in segments.
     pub max_segments: u32,
+    /// Whom a copy of the database may text, as E.164 once read; at most 100.
+    pub test_recipients: Vec<String>,
 }
 
 impl Default for SendingConfig {
@@ -154,6 +156,7 @@ impl Default for SendingConfig {
             retry_longest: Duration::from_secs(600),
             max_failures: 10,
             max_segments: 10,
+            test_recipients: Vec::new(),
         }
     }
 }

@@ -11,10 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::guards::Guards;
 use super::ledger::Ledger;
-use super::settings::Settings;
+use super::settings::{CatchUp, Settings};
 use crate::db::{Argument, Database, DbError, field, statement};
-use crate::garage::reminders;
+use crate::garage::{missed, reminders};
 use crate::metrics::Metrics;
 
 /// How often leases that ran out are looked for.
@@ -29,6 +30,9 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// How often months are prepared and old ones dropped.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
 
+/// How often events that made no message are looked for.
+const CATCH_UP_EVERY: Duration = Duration::from_secs(600);
+
 /// Rows taken by one statement.
 const BATCH: i64 = 1_000;
 
@@ -38,6 +42,8 @@ pub struct Housekeeper {
     pub database: Database,
     /// Open claims of this process.
     pub ledger: Arc<Ledger>,
+    /// Whether this database may be sent from.
+    pub guards: Arc<Guards>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Our owner number.
@@ -53,7 +59,8 @@ impl Housekeeper {
         let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut remind = tokio::time::interval(REMIND_EVERY);
         let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
-        for timer in [&mut rescue, &mut resolve, &mut remind, &mut maintain] {
+        let mut catch_up = tokio::time::interval(CATCH_UP_EVERY);
+        for timer in [&mut rescue, &mut resolve, &mut remind, &mut maintain, &mut catch_up] {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
@@ -62,6 +69,7 @@ impl Housekeeper {
                 _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
                 _ = resolve.tick() => ("the decision about messages in doubt", self.resolve().await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await),
+                _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
                 _ = maintain.tick() => ("maintenance", self.maintain().await),
             };
             match result {
@@ -97,6 +105,9 @@ impl Housekeeper {
     }
 
     async fn resolve(&self) -> Result<(), DbError> {
+        if !self.guards.may_claim() {
+            return Ok(());
+        }
         let kinds = self.settings.borrow().resend_kinds();
         let rows = self.database.query(&statement::RESOLVE, &[("resend_kinds", &kinds), ("at_most", &BATCH)]).await?;
         for row in &rows {
@@ -117,12 +128,39 @@ impl Housekeeper {
             let settings = self.settings.borrow();
             (settings.reminder_lead, settings.reminders_enabled && !settings.paused)
         };
-        if !enabled {
+        if !enabled || !self.guards.may_claim() {
             return Ok(());
         }
         let reminders = reminders::enqueue_due(&self.database, lead).await?;
         if reminders > 0 {
             info!(reminders, "appointment reminders queued");
+        }
+        Ok(())
+    }
+
+    /// Never in a copy: what it lacks, the original has sent.
+    async fn catch_up(&self) -> Result<(), DbError> {
+        let (mode, window) = {
+            let settings = self.settings.borrow();
+            (settings.catch_up, settings.catch_up_window)
+        };
+        if mode == CatchUp::Off || self.guards.copy().is_some() {
+            self.guards.missed(Vec::new());
+            return Ok(());
+        }
+        if mode == CatchUp::Enqueue {
+            let enqueued = missed::enqueue(&self.database, window).await?;
+            if enqueued > 0 {
+                warn!(enqueued, "the garage's triggers missed these events; their messages are queued now");
+            }
+        }
+        let missed = missed::find(&self.database, window).await?;
+        let events = missed.len();
+        if self.guards.missed(missed) && events > 0 {
+            warn!(
+                events,
+                "completions or invoices made no message; `ecar-sms status` names them, `ecar-sms doctor` says what to do"
+            );
         }
         Ok(())
     }

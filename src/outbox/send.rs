@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::guards::Guards;
 use super::lease::{Armed, Claimed, Finished, RetryRules};
 use super::ledger::Ledger;
 use super::prepare::{Informed, Preparer};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub preparer: Preparer,
     /// Where results go.
     pub settler: Settler,
+    /// Whether this database may be sent from.
+    pub guards: Arc<Guards>,
     /// Open claims.
     pub ledger: Arc<Ledger>,
     /// Counters.

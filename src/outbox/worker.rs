@@ -15,10 +15,12 @@ use tracing::{debug, error, info};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
+use super::guards;
 use super::lease::Claimed;
 use super::rescue;
 use super::send::{Desk, Shared};
 use super::settings::Settings;
+use super::stampede::Stampede;
 use super::wake::WakeFlag;
 use crate::db::DbError;
 use crate::message::reason::Reason;
@@ -48,6 +50,7 @@ pub struct Claimer {
     senders: JoinSet<()>,
     pause: Duration,
     said_idle: Option<&'static str>,
+    stampede: Stampede,
 }
 
 /// How a turn ended.
@@ -83,6 +86,7 @@ impl Claimer {
             senders: JoinSet::new(),
             pause: CLAIM_PAUSE.0,
             said_idle: None,
+            stampede: Stampede::default(),
         }
     }
 
@@ -128,6 +132,14 @@ impl Claimer {
         let settings = self.settings.borrow().clone();
         if settings.paused {
             return self.idle("paused by setting; messages wait").await;
+        }
+        if self.shared.guards.is_due(Instant::now())
+            && let Err(problem) = guards::check(&self.shared.database, &self.shared.guards).await
+        {
+            return self.failed(&problem);
+        }
+        if !self.shared.guards.may_claim() {
+            return self.idle("this database is a copy; messages wait").await;
         }
         let providers = self.providers.borrow_and_update().clone();
         if providers.is_empty() {
@@ -232,6 +244,12 @@ impl Claimer {
         if let Some(pace) = provider.pace() {
             pace.give_back(slots.len() - batch.rows.len());
         }
+        if !self.shared.guards.knows(batch.outbox_oid) {
+            // Restored over, since the last look: what was claimed may have been sent before.
+            provider.circuit().not_probed(Instant::now());
+            self.give_back(batch.rows).await;
+            return Turn::Again;
+        }
         let settings = match self.settings_at(batch.settings_version, settings).await {
             Ok(settings) => settings,
             Err(problem) => {
@@ -250,14 +268,36 @@ impl Claimer {
             provider.circuit().not_probed(Instant::now());
         }
         let full = batch.look.full;
-        slots.truncate(batch.rows.len());
+        let claimed = batch.rows.len();
+        let rows = match self.stampede.hold_back(&self.shared.database, batch.rows, &settings).await {
+            Ok((rows, held)) => {
+                for finished in held {
+                    self.shared.settler.record(finished).await;
+                }
+                rows
+            }
+            Err((rows, problem)) => {
+                provider.circuit().not_probed(Instant::now());
+                self.give_back(rows).await;
+                return self.failed(&problem);
+            }
+        };
+        if rows.len() < claimed {
+            if let Some(pace) = provider.pace() {
+                pace.give_back(claimed - rows.len());
+            }
+            if rows.is_empty() {
+                provider.circuit().not_probed(Instant::now());
+            }
+        }
+        slots.truncate(rows.len());
         let desk = Desk {
             shared: Arc::clone(&self.shared),
             provider: Arc::clone(provider),
             settings,
             now: batch.database_now,
         };
-        Arc::new(desk).dispatch(batch.rows, slots, &mut self.senders);
+        Arc::new(desk).dispatch(rows, slots, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
             debug!(error = %problem, "the wake flag could not be cleared");
         }
