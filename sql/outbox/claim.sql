@@ -31,6 +31,7 @@ FROM (
          (SELECT sum(version)::bigint FROM sms_setting) AS settings_version,
          extract(epoch FROM least((SELECT min(next_at) FROM sms_outbox WHERE lane = 0 AND next_at > now()),
                                   (SELECT min(next_at) FROM sms_outbox WHERE lane = 1 AND next_at > now())) - now())::float8 AS next_due_s,
+         'sms_outbox'::regclass::oid::bigint AS outbox_oid,
          now() AS database_now
 ) head
 LEFT JOIN claimed ON true

@@ -43,6 +43,9 @@ fn print(status: &Status, zone: &TimeZone) {
     for problem in &status.problems {
         line("problem", &output::visible(problem));
     }
+    for note in &status.notes {
+        line("note", note);
+    }
     line("wake-ups", &output::visible(&status.wake));
     match &status.queue {
         Some(queue) => {
@@ -59,6 +62,18 @@ fn print(status: &Status, zone: &TimeZone) {
             }
         }
         None => line("queue", "not known: the database is out of reach"),
+    }
+    for held in &status.held {
+        let word = output::visible(&held.reason);
+        line("held", &format!("{} {word}: ecar-sms release --reason {word}, or cancel --reason {word}", held.messages));
+    }
+    for missed in &status.missed {
+        let doubt = if missed.certain { "" } else { " (perhaps: the garage wrote no time)" };
+        let (kind, id) = (output::visible(&missed.kind), missed.source_id);
+        line("missed", &format!("{kind} {id} made no message, {}{doubt}", when::show(missed.at, zone)));
+    }
+    if status.missed_events > status.missed.len() {
+        line("missed", &format!("and {} more", status.missed_events - status.missed.len()));
     }
     let today: Vec<String> =
         status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();

@@ -147,6 +147,8 @@ pub struct SendingConfig {
     /// Where the journal stands; also `STATE_DIRECTORY`, which systemd sets. Without one, what was being sent when the daemon was
     /// killed is in doubt.
     pub state_directory: Option<PathBuf>,
+    /// Whom a copy of the database may text, as E.164 once read; at most 100.
+    pub test_recipients: Vec<String>,
 }
 
 impl Default for SendingConfig {
@@ -158,6 +160,7 @@ impl Default for SendingConfig {
             max_failures: 10,
             max_segments: 10,
             state_directory: None,
+            test_recipients: Vec::new(),
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::journal::Journal;
 use crate::message::template::Texts;
 use crate::metrics::Metrics;
 use crate::outbox::fleet::Fleet;
+use crate::outbox::guards::Guards;
 use crate::outbox::ledger::Ledger;
 use crate::outbox::prepare::Preparer;
 use crate::outbox::pulse::Pulse;
@@ -105,6 +106,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let ledger = Arc::new(Ledger::default());
     let journal = Arc::new(Journal::none());
     let pulse = Arc::new(Pulse::default());
+    let guards = Arc::new(Guards::new(config.sending.test_recipients.clone()));
     let wake = Arc::new(Notify::new());
     let (recorded, _) = broadcast::channel(RECORDED_BACKLOG);
     let (settings_sender, settings) = watch::channel(Arc::new(Settings::unknown()));
@@ -125,6 +127,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         started_at: Timestamp::now(),
         owner: Arc::clone(&owner),
         pulse: Arc::clone(&pulse),
+        guards: Arc::clone(&guards),
         results_blocked: settler.blocked_flag(),
         journal: Arc::clone(&journal),
         providers: providers.clone(),
@@ -158,7 +161,9 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
             texts,
             countries: config.garage.countries.clone(),
             max_segments: config.sending.max_segments,
+            guards: Arc::clone(&guards),
         },
+        guards,
         settler,
         ledger: Arc::clone(&ledger),
         fleet: Fleet::default(),

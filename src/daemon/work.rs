@@ -15,6 +15,7 @@ use crate::db::listener::{self, Hearing};
 use crate::db::{DbError, Target, field, statement};
 use crate::outbox::doubt::Inspector;
 use crate::outbox::fleet::JOIN_WAIT;
+use crate::outbox::guards;
 use crate::outbox::recover::Recovery;
 use crate::outbox::rescue::Housekeeper;
 use crate::outbox::send::Shared;
@@ -183,6 +184,7 @@ impl Work {
     async fn try_introduce(&self) -> Result<i32, DbError> {
         let database = &self.shared.database;
         let settings = Settings::load(database).await?;
+        guards::check(database, &self.shared.guards).await?;
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let pid = i32::try_from(std::process::id()).unwrap_or_default();
         let row = database

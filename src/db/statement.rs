@@ -105,6 +105,8 @@ statements! {
     POSTPONE = "outbox/postpone";
     /// Keeps results that came too late.
     EVIDENCE = "outbox/evidence";
+    /// Garage events around those of a batch.
+    NEIGHBOURS = "outbox/neighbours";
     /// Frees rows of ours that were never handed out.
     UNCLAIM = "outbox/unclaim";
     /// Finds rows of dead owners.
@@ -133,6 +135,12 @@ statements! {
     MAINTAIN = "daemon/maintain";
     /// Enqueues reminders.
     REMIND = "daemon/remind";
+    /// Which database this is.
+    IDENTITY = "daemon/identity";
+    /// Garage events without a message.
+    MISSED = "daemon/missed";
+    /// Enqueues them.
+    CATCH_UP = "daemon/catch_up";
     /// Reads facts.
     FACTS = "daemon/facts";
     /// Changes a setting.
@@ -151,6 +159,12 @@ statements! {
     CANCEL = "staff/cancel";
     /// Let go.
     RELEASE = "staff/release";
+    /// Let all go that match.
+    RELEASE_WHERE = "staff/release_where";
+    /// None of those that match.
+    CANCEL_WHERE = "staff/cancel_where";
+    /// What is held, by reason.
+    HELD = "staff/held";
     /// Whether a source exists.
     EXISTS = "staff/exists";
     /// The live table at a glance.

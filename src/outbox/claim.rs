@@ -24,6 +24,8 @@ pub struct Batch {
     pub wanted: bool,
     /// How long until the next scheduled row is due.
     pub next_due: Option<Duration>,
+    /// Which `sms_outbox` it was: its OID.
+    pub outbox_oid: i64,
     /// The database's clock.
     pub database_now: jiff::Timestamp,
 }
@@ -91,6 +93,7 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
         settings_version: field::<Option<i64>>(head, "settings_version")?.unwrap_or_default(),
         wanted: field(head, "wanted")?,
         next_due: field::<Option<f64>>(head, "next_due_s")?.map(seconds),
+        outbox_oid: field(head, "outbox_oid")?,
         database_now: field(head, "database_now")?,
     })
 }

@@ -89,7 +89,8 @@ impl Inspector {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             // While results cannot be written nothing can be decided either, and the rows would only be put off.
-            if self.shared.settler.blocked() {
+            // A copy decides nothing: what it holds in doubt, the original has cleared up.
+            if self.shared.settler.blocked() || !self.shared.guards.may_claim() {
                 continue;
             }
             loop {

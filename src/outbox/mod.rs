@@ -24,14 +24,19 @@
 //! **Wake.** The claimer polls; a NOTIFY only shortens the wait. It asks for one (a flag) before it sleeps, and looks once
 //! more after asking.
 //!
+//! **Guards.** Before all this: is this the database that we were installed in ([`guards`]), and is this a flood ([`stampede`])?
+//! A copy is not texted from, a flood is held for staff.
+//!
 //! A statement whose answer is lost may have taken effect. A claim: the rows are leased to a token that was never handed
 //! out, and [`rescue::unclaim`] frees them, since nothing was sent. A settlement: it is run again; the second run finds
 //! nothing, which is taken as done.
 
+pub mod bulk;
 pub mod claim;
 pub mod doubt;
 pub mod fleet;
 pub mod floor;
+pub mod guards;
 pub mod lease;
 pub mod ledger;
 pub mod prepare;
@@ -45,5 +50,6 @@ pub mod settings;
 pub mod settle;
 pub mod staff;
 pub mod stage;
+pub mod stampede;
 pub mod wake;
 pub mod worker;

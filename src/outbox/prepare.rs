@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::guards::Guards;
 use super::lease::{Rendered, Row};
 use super::result::Finished;
 use super::settings::Settings;
@@ -35,6 +36,8 @@ pub struct Preparer {
     pub countries: Countries,
     /// Longest text, in segments.
     pub max_segments: u32,
+    /// Whom a copy may text.
+    pub guards: Arc<Guards>,
 }
 
 /// A row with what is known about its source.
@@ -131,6 +134,10 @@ impl Preparer {
                 return Err(claimed.skip(Reason::of_refusal(&refusal), Some(refusal.to_string())));
             }
         };
+        if !self.guards.may_text(number.as_str()) {
+            let detail = "this database is a copy; [sending] test_recipients does not name this number";
+            return Err(claimed.skip(Reason::NotATestRecipient, Some(detail.to_owned())));
+        }
         let text = match facts {
             Some(facts) => match self.texts.render(*kind, facts) {
                 Ok(text) => text,

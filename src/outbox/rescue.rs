@@ -15,9 +15,9 @@ use super::fleet::BEAT_EVERY;
 use super::ledger::Ledger;
 use super::recover::Recovery;
 use super::send::Shared;
-use super::settings::Settings;
+use super::settings::{CatchUp, Settings};
 use crate::db::{Argument, Database, DbError, field, statement};
-use crate::garage::reminders;
+use crate::garage::{missed, reminders};
 
 /// How often leases that ran out are looked for.
 const RESCUE_EVERY: Duration = Duration::from_secs(15);
@@ -30,6 +30,9 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 /// How often months are prepared and old ones dropped.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often events that made no message are looked for.
+const CATCH_UP_EVERY: Duration = Duration::from_secs(600);
 
 /// Rows taken by one statement.
 const BATCH: i64 = 1_000;
@@ -54,7 +57,8 @@ impl Housekeeper {
         let mut beat = tokio::time::interval(BEAT_EVERY);
         let mut remind = tokio::time::interval(REMIND_EVERY);
         let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
-        for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain] {
+        let mut catch_up = tokio::time::interval(CATCH_UP_EVERY);
+        for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up] {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
@@ -64,6 +68,7 @@ impl Housekeeper {
                 _ = recover.tick() => ("the look through journals", self.recover().await),
                 _ = beat.tick() => ("the sign of life", self.shared.fleet.beat(&self.shared.database, self.owner).await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await),
+                _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
                 _ = maintain.tick() => ("maintenance", self.maintain().await),
             };
             match result {
@@ -106,12 +111,39 @@ impl Housekeeper {
             let settings = self.settings.borrow();
             (settings.reminder_lead, settings.reminders_enabled && !settings.paused)
         };
-        if !enabled {
+        if !enabled || !self.shared.guards.may_claim() {
             return Ok(());
         }
         let reminders = reminders::enqueue_due(&self.shared.database, lead).await?;
         if reminders > 0 {
             info!(reminders, "appointment reminders queued");
+        }
+        Ok(())
+    }
+
+    /// Never in a copy: what it lacks, the original has sent.
+    async fn catch_up(&self) -> Result<(), DbError> {
+        let (mode, window) = {
+            let settings = self.settings.borrow();
+            (settings.catch_up, settings.catch_up_window)
+        };
+        if mode == CatchUp::Off || self.shared.guards.copy().is_some() {
+            self.shared.guards.missed(Vec::new());
+            return Ok(());
+        }
+        if mode == CatchUp::Enqueue {
+            let enqueued = missed::enqueue(&self.shared.database, window).await?;
+            if enqueued > 0 {
+                warn!(enqueued, "the garage's triggers missed these events; their messages are queued now");
+            }
+        }
+        let missed = missed::find(&self.shared.database, window).await?;
+        let events = missed.len();
+        if self.shared.guards.missed(missed) && events > 0 {
+            warn!(
+                events,
+                "completions or invoices made no message; `ecar-sms status` names them, `ecar-sms doctor` says what to do"
+            );
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::fleet::Fleet;
+use super::guards::Guards;
 use super::ledger::Ledger;
 use super::prepare::{Informed, Preparer};
 use super::pulse::Pulse;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub preparer: Preparer,
     /// Where results go.
     pub settler: Settler,
+    /// Whether this database may be sent from.
+    pub guards: Arc<Guards>,
     /// Open claims.
     pub ledger: Arc<Ledger>,
     /// Who else works on this database.

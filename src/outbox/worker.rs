@@ -15,10 +15,12 @@ use tracing::{debug, error, info};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
+use super::guards;
 use super::rescue;
 use super::send::{Desk, Shared};
 use super::settings::Settings;
 use super::stage::Claimed;
+use super::stampede::Stampede;
 use super::wake::WakeFlag;
 use crate::crash;
 use crate::db::DbError;
@@ -52,6 +54,7 @@ pub struct Claimer {
     senders: JoinSet<()>,
     pause: Duration,
     said_idle: Option<&'static str>,
+    stampede: Stampede,
 }
 
 /// How a turn ended.
@@ -87,6 +90,7 @@ impl Claimer {
             senders: JoinSet::new(),
             pause: CLAIM_PAUSE.0,
             said_idle: None,
+            stampede: Stampede::default(),
         }
     }
 
@@ -132,6 +136,14 @@ impl Claimer {
         let settings = self.settings.borrow().clone();
         if settings.paused {
             return self.idle("paused by setting; messages wait").await;
+        }
+        if self.shared.guards.is_due(Instant::now())
+            && let Err(problem) = guards::check(&self.shared.database, &self.shared.guards).await
+        {
+            return self.failed(&problem);
+        }
+        if !self.shared.guards.may_claim() {
+            return self.idle("this database is a copy; messages wait").await;
         }
         let providers = self.providers.borrow_and_update().clone();
         if providers.is_empty() {
@@ -248,6 +260,12 @@ impl Claimer {
         if let Some(pace) = provider.pace() {
             pace.give_back(slots.len() - batch.rows.len());
         }
+        if !self.shared.guards.knows(batch.outbox_oid) {
+            // Restored over, since the last look: what was claimed may have been sent before.
+            provider.circuit().not_probed(Instant::now());
+            self.give_back(batch.rows).await;
+            return Turn::Again;
+        }
         let settings = match self.settings_at(batch.settings_version, settings).await {
             Ok(settings) => settings,
             Err(problem) => {
@@ -266,7 +284,29 @@ impl Claimer {
             provider.circuit().not_probed(Instant::now());
         }
         let full = batch.look.full;
-        slots.truncate(batch.rows.len());
+        let claimed = batch.rows.len();
+        let rows = match self.stampede.hold_back(&self.shared.database, batch.rows, &settings).await {
+            Ok((rows, held)) => {
+                for finished in held {
+                    self.shared.settler.record(finished).await;
+                }
+                rows
+            }
+            Err((rows, problem)) => {
+                provider.circuit().not_probed(Instant::now());
+                self.give_back(rows).await;
+                return self.failed(&problem);
+            }
+        };
+        if rows.len() < claimed {
+            if let Some(pace) = provider.pace() {
+                pace.give_back(claimed - rows.len());
+            }
+            if rows.is_empty() {
+                provider.circuit().not_probed(Instant::now());
+            }
+        }
+        slots.truncate(rows.len());
         let desk = Desk {
             shared: Arc::clone(&self.shared),
             provider: Arc::clone(provider),
@@ -274,7 +314,7 @@ impl Claimer {
             now: batch.database_now,
             journaled,
         };
-        Arc::new(desk).dispatch(batch.rows, slots, &mut self.senders);
+        Arc::new(desk).dispatch(rows, slots, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
             debug!(error = %problem, "the wake flag could not be cleared");
         }
