@@ -146,28 +146,32 @@ impl Provider {
     /// Whether it can be asked what became of a message.
     pub fn can_look_up(&self) -> bool {
         match &self.adapter {
-            Adapter::Generic(_) | Adapter::Log(_) => false,
+            Adapter::Generic(http) => http.can_look_up(),
+            Adapter::Log(_) => false,
         }
     }
 
     /// Asks what became of an attempt. [`Finding::Unclear`] when it cannot be asked.
-    pub async fn look_up(&self, _inquiry: &Inquiry) -> Finding {
+    pub async fn look_up(&self, inquiry: &Inquiry) -> Finding {
         match &self.adapter {
-            Adapter::Generic(_) | Adapter::Log(_) => Finding::unclear("this provider cannot be asked about messages"),
+            Adapter::Generic(http) => http.look_up(inquiry).await,
+            Adapter::Log(_) => Finding::unclear("the provider that writes to the log cannot be asked"),
         }
     }
 
     /// How long after its end an attempt may still be missing where look-ups find it.
     pub fn absent_after(&self) -> Duration {
         match &self.adapter {
-            Adapter::Generic(_) | Adapter::Log(_) => DEFAULT_ABSENT_AFTER,
+            Adapter::Generic(http) => http.absent_after(),
+            Adapter::Log(_) => DEFAULT_ABSENT_AFTER,
         }
     }
 
     /// Whether a request whose reference it has seen before is not sent again by it.
     pub fn deduplicates(&self) -> bool {
         match &self.adapter {
-            Adapter::Generic(_) | Adapter::Log(_) => false,
+            Adapter::Generic(http) => http.config().deduplicates,
+            Adapter::Log(_) => false,
         }
     }
 

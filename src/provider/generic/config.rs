@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer};
 
 use super::extract::ExtractorConfig;
 use super::field::{FieldConfig, FieldEncoding, TemplateText};
-use super::rule::RuleConfig;
+use super::rule::{LookupVerdict, RuleConfig};
 
+/// Default of `absent_after`; the same as of providers without look-ups.
+const DEFAULT_ABSENT_AFTER: Duration = crate::provider::inquiry::DEFAULT_ABSENT_AFTER;
 /// Default limit of one answer, in bytes: a gateway's JSON is below 4 KiB, an error page of HTML below this.
 const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024;
 /// Default number of requests at once: as the garage's own gateway protocol documents.
@@ -84,6 +86,12 @@ pub struct GenericConfig {
     /// Where a throttling answer holds the seconds to wait. The header `Retry-After` is read in any case.
     #[serde(default)]
     pub retry_after: Option<ExtractorConfig>,
+    /// Whether a request whose `reference` the provider has seen before is not sent again by it. Default `false`.
+    #[serde(default)]
+    pub deduplicates: bool,
+    /// How the provider is asked what became of a message. Default: it cannot be asked.
+    #[serde(default)]
+    pub lookup: Option<LookupConfig>,
     /// Time allowed for name look-up, TCP and TLS together. Default 5 s.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -144,6 +152,8 @@ impl GenericConfig {
             id: None,
             segments: None,
             retry_after: None,
+            deduplicates: false,
+            lookup: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             total_timeout: DEFAULT_TOTAL_TIMEOUT,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
@@ -153,6 +163,54 @@ impl GenericConfig {
             proxy: None,
         }
     }
+}
+
+/// How a provider is asked what became of a message. Unknown keys are errors.
+///
+/// Templates are as those of the send, over the variables `reference`, `phone` (in `number_style`), `since` (when the
+/// attempt began at the earliest, RFC 3339 in UTC), `since_unix` (the same in seconds since 1970), `sender_id`, `api_key`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupConfig {
+    /// By what the provider finds a message.
+    pub by: LookupBy,
+    /// HTTP method, without a body: `GET` (default), `POST`, `PUT` or `PATCH`.
+    #[serde(default = "get")]
+    pub method: Method,
+    /// Template of the URL. The host must not depend on the message.
+    pub url: TemplateText,
+    /// Query parameters added to the URL, in order.
+    #[serde(default)]
+    pub query: Vec<FieldConfig>,
+    /// Header name to template.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TemplateText>,
+    /// Rules that judge an answer: the first that matches wins. Where none does, only a clear answer counts.
+    #[serde(default, rename = "match")]
+    pub rules: Vec<RuleConfig<LookupVerdict>>,
+    /// Where the answer holds the provider's id; by recipient, a JSON path from each item. Default as for the send.
+    #[serde(default)]
+    pub id: Option<ExtractorConfig>,
+    /// By recipient: JSON path of the list of messages, for example `$.messages[*]`. It ends in `[*]`, because only the
+    /// list itself shows that an answer without messages is one.
+    #[serde(default)]
+    pub items: Option<String>,
+    /// By recipient: JSON path of the text, from each item.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// How long after its end an attempt may still be missing here, at most 1 h. Default 60 s.
+    #[serde(default = "default_absent_after", with = "humantime_serde")]
+    pub absent_after: Duration,
+}
+
+/// By what a provider finds a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LookupBy {
+    /// By our reference.
+    Reference,
+    /// By recipient and time; the text tells which one it is.
+    Recipient,
 }
 
 /// HTTP methods a gateway may ask for.
@@ -266,6 +324,14 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
     Ok(Option::<String>::deserialize(deserializer)?.filter(|s| !s.is_empty()).map(SecretString::from))
 }
 
+fn get() -> Method {
+    Method::Get
+}
+
+fn default_absent_after() -> Duration {
+    DEFAULT_ABSENT_AFTER
+}
+
 fn default_sender_id() -> String {
     "ECAR".to_owned()
 }
@@ -300,6 +366,7 @@ mod tests {
         assert_eq!(config.sender_id, "ECAR");
         assert_eq!((config.connect_timeout.as_secs(), config.total_timeout.as_secs()), (5, 20));
         assert_eq!((config.max_body_bytes, config.concurrency), (65_536, 32));
+        assert!(config.lookup.is_none() && !config.deduplicates);
         assert!(config.api_key.is_none() && config.rules.is_empty() && config.proxy.is_none());
     }
 
@@ -314,6 +381,10 @@ mod tests {
             "url = 'http://x/'\n[[match]]\noutcome = 'accepted'\nstatuss = 200",
             "url = 'http://x/'\n[[match]]\noutcome = 'accepted'\njson = { path = '$.a', equal = 1 }",
             "url = 'http://x/'\n[[match]]\noutcome = 'accept'",
+            "url = 'http://x/'\nlookup = { by = 'reference', url = 'http://x/', uri = '' }",
+            "url = 'http://x/'\nlookup = { by = 'id', url = 'http://x/' }",
+            "url = 'http://x/'\nlookup = { by = 'reference' }",
+            "url = 'http://x/'\nlookup = { by = 'reference', url = 'http://x/', match = [{ outcome = 'accepted' }] }",
         ] {
             assert!(toml::from_str::<GenericConfig>(text).is_err(), "{text}");
         }

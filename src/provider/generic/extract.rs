@@ -11,6 +11,9 @@ use serde_json_path::JsonPath;
 use super::GenericError;
 use super::answer::Answer;
 
+/// Where providers usually put the id of a message.
+const USUAL_ID_PATHS: [&str; 4] = ["$.id", "$.message_id", "$.messageId", "$.sid"];
+
 /// Where to find a value: exactly one of the two.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,27 +43,32 @@ impl Extractor {
         }
     }
 
-    /// The first of several JSON paths that finds something.
-    pub(super) fn first_of(key: &str, paths: &[&str]) -> Result<Self, GenericError> {
-        Ok(Self::Json(paths.iter().map(|path| json_path(key, path)).collect::<Result<_, _>>()?))
+    /// Where the provider's id of a message is: as configured, or where it usually is.
+    pub(super) fn of_id(key: &str, config: Option<&ExtractorConfig>) -> Result<Self, GenericError> {
+        match config {
+            Some(config) => Self::new(key, config),
+            None => Ok(Self::Json(USUAL_ID_PATHS.iter().map(|path| json_path(key, path)).collect::<Result<_, _>>()?)),
+        }
     }
 
     /// The value, as text. Booleans, objects and `null` are no values.
     pub(super) fn find(&self, answer: &Answer) -> Option<String> {
         match self {
-            Self::Json(paths) => {
-                let json = answer.json.as_ref()?;
-                paths
-                    .iter()
-                    .flat_map(|path| path.query(json).all())
-                    .find_map(|found| (found.is_string() || found.is_number()).then(|| scalar_text(found)).flatten())
-            }
+            Self::Json(paths) => first_value(paths, answer.json.as_ref()?),
             Self::Regex(regex) => {
                 let captures = regex.captures(&answer.body)?;
                 captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_str().to_owned())
             }
         }
     }
+}
+
+/// The first string or number that one of the paths finds in `json`, as text.
+pub(super) fn first_value(paths: &[JsonPath], json: &Value) -> Option<String> {
+    paths
+        .iter()
+        .flat_map(|path| path.query(json).all())
+        .find_map(|found| (found.is_string() || found.is_number()).then(|| scalar_text(found)).flatten())
 }
 
 /// A JSON scalar as text, so that `200` and `"200"` compare equal. `None` for objects and arrays.

@@ -13,21 +13,17 @@ use super::answer::Answer;
 use super::config::{GenericConfig, Otherwise};
 use super::detail::Redactor;
 use super::extract::Extractor;
-use super::rule::{Rule, Verdict};
+use super::rule::{Rule, Verdict, rules};
 use crate::message::outcome::Outcome;
 
 /// Longest wait a provider may ask for: one that asks for more is asking for staff.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most segments a provider can claim: 3GPP TS 23.040 counts parts of a message in one octet.
 const SEGMENTS_LIMIT: u32 = 255;
-/// Most rules: one for each code of the longest documented list seen leaves room.
-const RULES_LIMIT: usize = 200;
-/// Where providers usually put the id of a message.
-const USUAL_ID_PATHS: [&str; 4] = ["$.id", "$.message_id", "$.messageId", "$.sid"];
 
 /// The judge of one provider's answers.
 pub(super) struct Judge {
-    rules: Vec<Rule>,
+    rules: Vec<Rule<Verdict>>,
     otherwise: Otherwise,
     id: Extractor,
     segments: Option<Extractor>,
@@ -37,18 +33,11 @@ pub(super) struct Judge {
 impl Judge {
     /// Compiles rules and extractors.
     pub(super) fn new(config: &GenericConfig) -> Result<Self, GenericError> {
-        if config.rules.len() > RULES_LIMIT {
-            return Err(GenericError::key("match", format!("more than {RULES_LIMIT} rules")));
-        }
-        let rules = config.rules.iter().enumerate().map(|(at, rule)| Rule::new(&format!("match[{at}]"), rule));
         let optional = |key, extractor: &Option<_>| extractor.as_ref().map(|e| Extractor::new(key, e)).transpose();
         Ok(Self {
-            rules: rules.collect::<Result<_, _>>()?,
+            rules: rules("match", &config.rules)?,
             otherwise: config.otherwise,
-            id: match &config.id {
-                Some(id) => Extractor::new("id", id)?,
-                None => Extractor::first_of("id", &USUAL_ID_PATHS)?,
-            },
+            id: Extractor::of_id("id", config.id.as_ref())?,
             segments: optional("segments", &config.segments)?,
             retry_after: optional("retry_after", &config.retry_after)?,
         })

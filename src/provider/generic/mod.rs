@@ -6,12 +6,13 @@
 //!
 //! | step | file | when it fails |
 //! |---|---|---|
-//! | render and build | `shape`, `template`, `request`, `json_tree` | nothing was sent: rejected or misconfigured |
+//! | render and build | `shape`, `subject`, `template`, `request`, `json_tree` | nothing was sent: rejected or misconfigured |
 //! | authorize | `auth` | nothing was sent: temporary, throttled or misconfigured |
 //! | exchange | `transport` | no connection: temporary; anything later: unknown |
 //! | judge | `judge`, `answer`, `rule`, `extract` | an answer that is not understood: unknown |
 //!
-//! A 401 to a request with an OAuth 2 token is the one answer after which the request is made again, once, with a new
+//! A look-up takes the same way with templates and rules of its own (`lookup`) and ends in a `Finding`; whatever fails on
+//! it is unclear. A 401 to a request with an OAuth 2 token is the one answer after which the request is made again, once, with a new
 //! token: it was refused before it was looked at. Every text of the provider passes `detail`, which takes out control
 //! characters and secrets.
 
@@ -23,9 +24,11 @@ mod extract;
 mod field;
 mod json_tree;
 mod judge;
+mod lookup;
 mod request;
 mod rule;
 mod shape;
+mod subject;
 mod template;
 mod transport;
 
@@ -39,17 +42,20 @@ use reqwest::Client;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-pub use config::{AuthConfig, BodyKind, GenericConfig, Method, NumberStyle, Otherwise};
+pub use config::{AuthConfig, BodyKind, GenericConfig, LookupBy, LookupConfig, Method, NumberStyle, Otherwise};
 pub use extract::ExtractorConfig;
 pub use field::{FieldConfig, FieldEncoding, JsonType, TemplateText};
-pub use rule::{JsonConfig, RuleConfig, Scalar, StatusConfig, StatusRange, Verdict};
+pub use rule::{JsonConfig, LookupVerdict, RuleConfig, Scalar, StatusConfig, StatusRange, Verdict};
 
 use self::auth::Authorizer;
 use self::detail::Redactor;
 use self::judge::Judge;
+use self::lookup::Lookup;
 use self::request::{BuildError, RequestMaker};
+use self::subject::Subject;
 use self::template::RenderError;
 use self::transport::{Exchange, exchange};
+use super::inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use super::outgoing::Outgoing;
 use crate::message::outcome::Outcome;
 
@@ -101,6 +107,7 @@ pub struct HttpProvider {
     maker: RequestMaker,
     authorizer: Authorizer,
     judge: Judge,
+    lookup: Option<Lookup>,
     redactor: Redactor,
 }
 
@@ -116,10 +123,16 @@ impl HttpProvider {
             redactor.hide(key.expose_secret());
         }
         let client = transport::client(&config, tls)?;
-        let maker = RequestMaker::new(&config).map_err(|error| error.without_secrets(&redactor))?;
+        let hide = |error: GenericError| error.without_secrets(&redactor);
+        let maker = RequestMaker::of_messages(&config).map_err(hide)?;
+        if config.deduplicates {
+            lookup::check_carries_reference(&maker, "deduplicates")?;
+        }
+        let lookup = config.lookup.as_ref().map(|lookup| Lookup::new(&config, lookup, &maker)).transpose();
+        let lookup = lookup.map_err(hide)?;
         let authorizer = Authorizer::new(&config, &client, &mut redactor)?;
         let judge = Judge::new(&config)?;
-        Ok(Self { name, config, client, maker, authorizer, judge, redactor })
+        Ok(Self { name, config, client, maker, authorizer, judge, lookup, redactor })
     }
 
     /// The provider's name in the configuration.
@@ -149,20 +162,62 @@ impl HttpProvider {
             let detail = format!("{} segments, this provider takes {limit}", outgoing.segments);
             return Err(Outcome::Rejected { detail });
         }
+        let (exchange, redactor) = self.converse(&self.maker, Subject::Message(outgoing), deadline).await?;
+        Ok(match exchange {
+            Exchange::NotSent(problem) => Outcome::TemporaryFailure { detail: redactor.detail(&problem) },
+            Exchange::Unknown(problem) => Outcome::Unknown { detail: redactor.detail(&problem) },
+            Exchange::Answered(answer) => self.judge.judge(&answer, Timestamp::now(), &redactor),
+        })
+    }
+
+    /// Whether it can be asked what became of a message.
+    pub fn can_look_up(&self) -> bool {
+        self.lookup.is_some()
+    }
+
+    /// How long after its end an attempt may still be missing where look-ups find it.
+    pub fn absent_after(&self) -> Duration {
+        self.config.lookup.as_ref().map_or(DEFAULT_ABSENT_AFTER, |lookup| lookup.absent_after)
+    }
+
+    /// Asks what became of an attempt. Returns within the shorter of `inquiry.deadline` and `total_timeout`; dropping
+    /// the future harms nothing.
+    pub async fn look_up(&self, inquiry: &Inquiry) -> Finding {
+        let Some(lookup) = &self.lookup else {
+            return Finding::unclear("this provider has no look-up: set `lookup` in its configuration");
+        };
+        if let Some(obstacle) = lookup.obstacle(inquiry) {
+            return Finding::unclear(obstacle);
+        }
+        let deadline = Instant::now() + self.config.total_timeout.min(inquiry.deadline);
+        match self.converse(&lookup.maker, Subject::Inquiry(inquiry), deadline).await {
+            Ok((Exchange::Answered(answer), redactor)) => lookup.judge(&answer, inquiry, &redactor),
+            Ok((Exchange::NotSent(problem) | Exchange::Unknown(problem), redactor)) => {
+                Finding::unclear(redactor.detail(&format!("the look-up was not answered: {problem}")))
+            }
+            Err(outcome) => Finding::unclear(format!("the look-up could not be made: {}", outcome.detail())),
+        }
+    }
+
+    /// One exchange with credentials; another one with a new token when the first was answered with 401 to a token.
+    /// `Err` is the outcome of a message that did not get as far as that. The redactor hides the token too.
+    async fn converse(
+        &self,
+        maker: &RequestMaker,
+        subject: Subject<'_>,
+        deadline: Instant,
+    ) -> Result<(Exchange, Redactor), Outcome> {
         let mut refused = None;
         loop {
-            let mut request = self.maker.build(outgoing).map_err(|error| self.unbuildable(error))?;
+            let mut request = maker.build(subject).map_err(|error| self.unbuildable(error))?;
             let token = self.authorizer.authorize(&mut request, refused, deadline).await?;
             let redactor = token.as_ref().map_or_else(|| self.redactor.clone(), |t| t.hidden_by(&self.redactor));
-            match exchange(&self.client, request, deadline, self.config.max_body_bytes).await {
-                Exchange::NotSent(problem) => {
-                    return Ok(Outcome::TemporaryFailure { detail: redactor.detail(&problem) });
+            let exchange = exchange(&self.client, request, deadline, self.config.max_body_bytes).await;
+            match (token, &exchange) {
+                (Some(token), Exchange::Answered(answer)) if answer.status == 401 && refused.is_none() => {
+                    refused = Some(token.number);
                 }
-                Exchange::Unknown(problem) => return Ok(Outcome::Unknown { detail: redactor.detail(&problem) }),
-                Exchange::Answered(answer) => match token {
-                    Some(token) if answer.status == 401 && refused.is_none() => refused = Some(token.number),
-                    _ => return Ok(self.judge.judge(&answer, Timestamp::now(), &redactor)),
-                },
+                _ => return Ok((exchange, redactor)),
             }
         }
     }

@@ -1,25 +1,27 @@
-//! Building the request of one message from the configured templates.
+//! Building the request of one message, or of one look-up, from the configured templates.
 //!
 //! Owns URL, query, headers and body, built field by field so that a text never leaves its field. It adds no
 //! credentials but those that templates print (`auth` adds the rest) and it sends nothing, so that whatever fails here
 //! has sent nothing. All that can be checked without a message is checked when it is made.
 
+use jiff::Timestamp;
+use minijinja::value::Value as Variables;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::GenericError;
-use super::config::{AuthConfig, GenericConfig, Method as MethodConfig, NumberStyle};
-use super::field::{FieldEncoding, JsonType, TemplateText};
+use super::config::{AuthConfig, GenericConfig, LookupConfig, Method as MethodConfig, NumberStyle};
+use super::field::{FieldConfig, FieldEncoding, JsonType, TemplateText};
 use super::json_tree::{Node, Tree};
 use super::shape::{Body, Field, body, content_type, fields, headers, parse_url};
-use super::template::{Place, RenderError, Renderer, Variables, encode, form_plus, percent};
+use super::subject::{INQUIRY_VARIABLES, MESSAGE_VARIABLES, Subject};
+use super::template::{Place, RenderError, Renderer, encode, form_plus, percent};
 use crate::message::encoding::Encoding;
+use crate::provider::inquiry::Inquiry;
 use crate::provider::outgoing::Outgoing;
 
-/// Country prefix that the national style takes off: Tunisia (E.164).
-const NATIONAL_PREFIX: &str = "+216";
 /// A value that could not be built, and the key of the configuration it belongs to.
 #[derive(Debug)]
 pub(super) struct BuildError {
@@ -27,10 +29,12 @@ pub(super) struct BuildError {
     pub(super) error: RenderError,
 }
 
-/// Makes the requests of one provider.
+/// Makes the requests of one kind to one provider.
 pub(super) struct RequestMaker {
     renderer: Renderer,
     method: Method,
+    /// Key of the URL in errors.
+    url_key: &'static str,
     url: TemplateText,
     query: Vec<Field>,
     headers: Vec<(String, HeaderName, TemplateText)>,
@@ -39,60 +43,112 @@ pub(super) struct RequestMaker {
     number_style: NumberStyle,
     sender_id: String,
     api_key: Option<SecretString>,
-    /// Scheme, host and port that every URL must have.
-    origin: url::Origin,
+    /// Scheme, host and port that every URL must have; known from the first sample on.
+    origin: Option<url::Origin>,
 }
 
 impl RequestMaker {
-    /// Checks everything the configuration says about requests.
-    pub(super) fn new(config: &GenericConfig) -> Result<Self, GenericError> {
-        let renderer = Renderer::new();
-        let mut query = fields("query", &config.query, FieldEncoding::Percent)?;
-        if let AuthConfig::Query { name, encoding } = &config.auth {
-            query.push(Field {
-                key: "auth".to_owned(),
-                name: name.clone(),
-                value: TemplateText("{{ api_key }}".to_owned()),
-                encoding: encoding.unwrap_or(FieldEncoding::Percent),
-                json_type: JsonType::String,
-            });
-        }
+    /// Checks everything the configuration says about the requests that send.
+    pub(super) fn of_messages(config: &GenericConfig) -> Result<Self, GenericError> {
         let mut maker = Self {
-            method: match config.method {
-                MethodConfig::Get => Method::GET,
-                MethodConfig::Post => Method::POST,
-                MethodConfig::Put => Method::PUT,
-                MethodConfig::Patch => Method::PATCH,
-            },
+            renderer: Renderer::new(MESSAGE_VARIABLES),
+            method: method(config.method),
+            url_key: "url",
             url: config.url.clone(),
-            query,
-            headers: headers(config)?,
+            query: query("query", &config.query, &config.auth)?,
+            headers: headers("headers", &config.headers)?,
             body: body(config)?,
             content_type: content_type(config)?,
             number_style: config.number_style,
             sender_id: config.sender_id.clone(),
             api_key: config.api_key.clone(),
-            origin: url::Origin::new_opaque(),
-            renderer,
+            origin: None,
         };
         maker.check_names()?;
-        maker.check_samples()?;
+        for (encoding, text) in [(Encoding::Gsm7, "Bonjour"), (Encoding::Ucs2, "\u{645}\u{631}\u{62d}\u{628}\u{627}")] {
+            let sample = Outgoing {
+                reference: "ecar-0-0".to_owned(),
+                recipient: "+21620000000".to_owned(),
+                text: text.to_owned(),
+                encoding,
+                segments: 1,
+                deadline: std::time::Duration::ZERO,
+            };
+            match maker.try_sample(Subject::Message(&sample)) {
+                Ok(()) => {}
+                // A provider for GSM 7-bit only refuses the other sample, and that is no mistake.
+                Err(BuildError { error: RenderError::Message(_), .. }) if encoding == Encoding::Ucs2 => {}
+                Err(BuildError { key, error }) => return Err(GenericError::key(key, error.to_string())),
+            }
+        }
         Ok(maker)
     }
 
-    /// The request that sends `outgoing`.
-    pub(super) fn build(&self, outgoing: &Outgoing) -> Result<Request, BuildError> {
-        let url = self.url(outgoing)?;
-        if url.origin() != self.origin {
-            return Err(template_error("url", "the host must not depend on the message"));
+    /// Checks everything the configuration says about the requests that look up.
+    pub(super) fn of_inquiries(config: &GenericConfig, lookup: &LookupConfig) -> Result<Self, GenericError> {
+        let mut maker = Self {
+            renderer: Renderer::new(INQUIRY_VARIABLES),
+            method: method(lookup.method),
+            url_key: "lookup.url",
+            url: lookup.url.clone(),
+            query: query("lookup.query", &lookup.query, &config.auth)?,
+            headers: headers("lookup.headers", &lookup.headers)?,
+            body: Body::None,
+            content_type: None,
+            number_style: config.number_style,
+            sender_id: config.sender_id.clone(),
+            api_key: config.api_key.clone(),
+            origin: None,
+        };
+        maker.check_names()?;
+        // Two that differ in everything, so that a host that depends on any of it is seen.
+        for (reference, recipient, since) in
+            [("ecar-0-0", "+21620000000", Timestamp::UNIX_EPOCH), ("ecar-1-1", "+21620000001", Timestamp::MAX)]
+        {
+            let sample = Inquiry {
+                reference: reference.to_owned(),
+                recipient: Some(recipient.to_owned()),
+                text: None,
+                since,
+                deadline: std::time::Duration::ZERO,
+            };
+            let tried = maker.try_sample(Subject::Inquiry(&sample));
+            tried.map_err(|BuildError { key, error }| GenericError::key(key, error.to_string()))?;
         }
-        self.build_for(url, outgoing)
+        Ok(maker)
     }
 
-    fn build_for(&self, url: Url, outgoing: &Outgoing) -> Result<Request, BuildError> {
+    /// The request about `subject`.
+    pub(super) fn build(&self, subject: Subject<'_>) -> Result<Request, BuildError> {
+        let variables = self.variables(subject)?;
+        let url = self.url(&variables)?;
+        if self.origin.as_ref() != Some(&url.origin()) {
+            return Err(template_error(self.url_key, "the host must not depend on the message"));
+        }
+        self.build_for(url, &variables)
+    }
+
+    /// Whether any template may print `variable`.
+    pub(super) fn uses(&self, variable: &str) -> Result<bool, GenericError> {
+        for (key, template) in self.templates() {
+            let uses = self.renderer.uses(template, variable);
+            if uses.map_err(|error| GenericError::key(key, error.to_string()))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn variables(&self, subject: Subject<'_>) -> Result<Variables, BuildError> {
+        let api_key = self.api_key.as_ref().map_or("", |key| key.expose_secret());
+        let variables = subject.variables(self.number_style, &self.sender_id, api_key);
+        variables.map_err(|error| BuildError { key: self.url_key.to_owned(), error })
+    }
+
+    fn build_for(&self, url: Url, variables: &Variables) -> Result<Request, BuildError> {
         let mut request = Request::new(self.method.clone(), url);
         for (key, name, template) in &self.headers {
-            let text = self.render(key, Place::Plain, template, outgoing)?;
+            let text = self.render(key, Place::Plain, template, variables)?;
             let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| BuildError {
                 key: key.clone(),
                 error: RenderError::Message("a header cannot hold this value".to_owned()),
@@ -102,9 +158,9 @@ impl RequestMaker {
         }
         let body = match &self.body {
             Body::None => None,
-            Body::Form(fields) => Some(self.pairs(fields, outgoing)?),
-            Body::Json(node, fields) => Some(self.json(node, fields, outgoing)?),
-            Body::Text(place, template) => Some(self.render("body_text", *place, template, outgoing)?),
+            Body::Form(fields) => Some(self.pairs(fields, variables)?),
+            Body::Json(node, fields) => Some(self.json(node, fields, variables)?),
+            Body::Text(place, template) => Some(self.render("body_text", *place, template, variables)?),
         };
         if let Some(content_type) = &self.content_type {
             request.headers_mut().insert(CONTENT_TYPE, content_type.clone());
@@ -113,11 +169,11 @@ impl RequestMaker {
         Ok(request)
     }
 
-    fn url(&self, outgoing: &Outgoing) -> Result<Url, BuildError> {
-        let text = self.render("url", Place::Url, &self.url, outgoing)?;
-        let mut url = parse_url(&text).map_err(|problem| template_error("url", &problem))?;
+    fn url(&self, variables: &Variables) -> Result<Url, BuildError> {
+        let text = self.render(self.url_key, Place::Url, &self.url, variables)?;
+        let mut url = parse_url(&text).map_err(|problem| template_error(self.url_key, &problem))?;
         if !self.query.is_empty() {
-            let pairs = self.pairs(&self.query, outgoing)?;
+            let pairs = self.pairs(&self.query, variables)?;
             let query = match url.query() {
                 None | Some("") => pairs,
                 Some(own) => format!("{own}&{pairs}"),
@@ -130,9 +186,9 @@ impl RequestMaker {
     }
 
     /// `name=value&...`, for a query or a form.
-    fn pairs(&self, fields: &[Field], outgoing: &Outgoing) -> Result<String, BuildError> {
+    fn pairs(&self, fields: &[Field], variables: &Variables) -> Result<String, BuildError> {
         let pairs = fields.iter().map(|field| {
-            let value = self.value(field, outgoing)?;
+            let value = self.value(field, variables)?;
             if field.encoding == FieldEncoding::Raw
                 && !value.bytes().all(|b| b.is_ascii_graphic() && !b"&#\"'<>".contains(&b))
             {
@@ -144,9 +200,9 @@ impl RequestMaker {
         Ok(pairs.collect::<Result<Vec<_>, _>>()?.join("&"))
     }
 
-    fn json(&self, node: &Node, fields: &[Field], outgoing: &Outgoing) -> Result<String, BuildError> {
+    fn json(&self, node: &Node, fields: &[Field], variables: &Variables) -> Result<String, BuildError> {
         let values = fields.iter().map(|field| {
-            let text = self.value(field, outgoing)?;
+            let text = self.value(field, variables)?;
             let wrong = |what| template_error(&field.key, &format!("does not render to a JSON {what}"));
             match field.json_type {
                 JsonType::String => Ok(Value::String(text)),
@@ -158,8 +214,8 @@ impl RequestMaker {
         serde_json::to_string(&Tree { node, values: &values }).map_err(|e| template_error("fields", &e.to_string()))
     }
 
-    fn value(&self, field: &Field, outgoing: &Outgoing) -> Result<String, BuildError> {
-        let text = self.render(&field.key, Place::Plain, &field.value, outgoing)?;
+    fn value(&self, field: &Field, variables: &Variables) -> Result<String, BuildError> {
+        let text = self.render(&field.key, Place::Plain, &field.value, variables)?;
         encode(text, field.encoding).map_err(|error| BuildError { key: field.key.clone(), error })
     }
 
@@ -168,44 +224,34 @@ impl RequestMaker {
         key: &str,
         place: Place,
         template: &TemplateText,
-        outgoing: &Outgoing,
+        variables: &Variables,
     ) -> Result<String, BuildError> {
-        let named = |error| BuildError { key: key.to_owned(), error };
-        let phone = phone(self.number_style, &outgoing.recipient).map_err(named)?;
-        let variables = Variables {
-            phone: &phone,
-            message: &outgoing.text,
-            sender_id: &self.sender_id,
-            api_key: self.api_key.as_ref().map_or("", |key| key.expose_secret()),
-            reference: &outgoing.reference,
-            encoding: outgoing.encoding.as_str(),
-            segments: outgoing.segments,
-            unicode: outgoing.encoding == Encoding::Ucs2,
+        let rendered = self.renderer.render(place, template, variables);
+        rendered.map_err(|error| BuildError { key: key.to_owned(), error })
+    }
+
+    /// Every template, with its key.
+    fn templates(&self) -> impl Iterator<Item = (&str, &TemplateText)> {
+        let (fields, text) = match &self.body {
+            Body::None => (&[][..], None),
+            Body::Text(_, template) => (&[][..], Some(("body_text", template))),
+            Body::Form(fields) | Body::Json(_, fields) => (&fields[..], None),
         };
-        self.renderer.render(place, template, variables).map_err(named)
+        std::iter::once((self.url_key, &self.url))
+            .chain(self.headers.iter().map(|(key, _, template)| (key.as_str(), template)))
+            .chain(self.query.iter().chain(fields).map(|field| (field.key.as_str(), &field.value)))
+            .chain(text)
     }
 
     /// Names in templates, also where no sample leads; the key, where it is needed; the message, where it would be raw.
     fn check_names(&self) -> Result<(), GenericError> {
-        let body = match &self.body {
-            Body::None | Body::Text(..) => &[][..],
-            Body::Form(fields) | Body::Json(_, fields) => fields,
-        };
-        let text = match &self.body {
-            Body::Text(_, template) => Some(("body_text", template)),
-            Body::None | Body::Form(_) | Body::Json(..) => None,
-        };
-        let templates = std::iter::once(("url", &self.url))
-            .chain(self.headers.iter().map(|(key, _, template)| (key.as_str(), template)))
-            .chain(self.query.iter().chain(body).map(|field| (field.key.as_str(), &field.value)))
-            .chain(text);
-        for (key, template) in templates {
+        for (key, template) in self.templates() {
             let named = |error: RenderError| GenericError::key(key, error.to_string());
             if self.renderer.uses(template, "api_key").map_err(named)? && self.api_key.is_none() {
                 return Err(GenericError::MissingSecret);
             }
         }
-        let in_pairs = if matches!(self.body, Body::Form(_)) { body } else { &[] };
+        let in_pairs = if let Body::Form(fields) = &self.body { &fields[..] } else { &[] };
         for field in self.query.iter().chain(in_pairs).filter(|field| field.encoding == FieldEncoding::Raw) {
             let named = |error: RenderError| GenericError::key(&field.key, error.to_string());
             if self.renderer.uses(&field.value, "message").map_err(named)? {
@@ -215,46 +261,37 @@ impl RequestMaker {
         Ok(())
     }
 
-    /// Builds the requests of two samples, so that a mistake shows at start and not at the first customer.
-    fn check_samples(&mut self) -> Result<(), GenericError> {
-        for (encoding, text) in [(Encoding::Gsm7, "Bonjour"), (Encoding::Ucs2, "\u{645}\u{631}\u{62d}\u{628}\u{627}")] {
-            let sample = Outgoing {
-                reference: "ecar-0-0".to_owned(),
-                recipient: "+21620000000".to_owned(),
-                text: text.to_owned(),
-                encoding,
-                segments: 1,
-                deadline: std::time::Duration::ZERO,
-            };
-            let built = self.url(&sample).and_then(|url| {
-                self.origin = url.origin();
-                self.build_for(url, &sample)
-            });
-            match built {
-                Ok(_) => {}
-                // A provider for GSM 7-bit only refuses the other sample, and that is no mistake.
-                Err(BuildError { error: RenderError::Message(_), .. }) if encoding == Encoding::Ucs2 => {}
-                Err(BuildError { key, error }) => return Err(GenericError::key(key, error.to_string())),
-            }
+    /// Builds the request of a sample, so that a mistake shows at start and not at the first customer. The first one
+    /// fixes the origin.
+    fn try_sample(&mut self, subject: Subject<'_>) -> Result<(), BuildError> {
+        if self.origin.is_none() {
+            self.origin = Some(self.url(&self.variables(subject)?)?.origin());
         }
-        Ok(())
+        self.build(subject).map(drop)
     }
 }
 
-/// The number in the gateway's style.
-fn phone(style: NumberStyle, recipient: &str) -> Result<String, RenderError> {
-    let digits = recipient.strip_prefix('+').unwrap_or_default();
-    // E.164: at most 15 digits; nothing else may reach a URL or a header.
-    if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(RenderError::Message("the recipient is not in E.164 form".to_owned()));
+/// The query, with the key when `auth` puts it there.
+fn query(key: &str, configs: &[FieldConfig], auth: &AuthConfig) -> Result<Vec<Field>, GenericError> {
+    let mut query = fields(key, configs, FieldEncoding::Percent)?;
+    if let AuthConfig::Query { name, encoding } = auth {
+        query.push(Field {
+            key: "auth".to_owned(),
+            name: name.clone(),
+            value: TemplateText("{{ api_key }}".to_owned()),
+            encoding: encoding.unwrap_or(FieldEncoding::Percent),
+            json_type: JsonType::String,
+        });
     }
-    match style {
-        NumberStyle::Plus => Ok(recipient.to_owned()),
-        NumberStyle::Digits => Ok(digits.to_owned()),
-        NumberStyle::DoubleZero => Ok(format!("00{digits}")),
-        NumberStyle::National => recipient.strip_prefix(NATIONAL_PREFIX).map(str::to_owned).ok_or_else(|| {
-            RenderError::Message("this provider takes national numbers only, and the recipient is abroad".to_owned())
-        }),
+    Ok(query)
+}
+
+fn method(config: MethodConfig) -> Method {
+    match config {
+        MethodConfig::Get => Method::GET,
+        MethodConfig::Post => Method::POST,
+        MethodConfig::Put => Method::PUT,
+        MethodConfig::Patch => Method::PATCH,
     }
 }
 

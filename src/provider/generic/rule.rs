@@ -1,6 +1,6 @@
 //! One rule about answers: conditions, and the outcome they mean.
 //!
-//! Owns the shape of `[[match]]` and its evaluation. All conditions of a rule must hold; a rule without any always
+//! Owns the shape of `match` and its evaluation, for sends and for look-ups, whose outcomes have words of their own. All conditions of a rule must hold; a rule without any always
 //! holds, which makes a last rule a default. Rules never see a success whose body was not read to its end.
 
 use std::ops::RangeInclusive;
@@ -13,7 +13,10 @@ use super::GenericError;
 use super::answer::Answer;
 use super::extract::{json_path, regex, scalar_text};
 
-/// What an answer means. The words of `outcome` in a rule.
+/// Most rules: one for each code of the longest documented list seen leaves room.
+const RULES_LIMIT: usize = 200;
+
+/// What the answer to a send means. The words of `outcome` in a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -33,12 +36,24 @@ pub enum Verdict {
     Unknown,
 }
 
-/// One `[[match]]` rule.
+/// What the answer to a look-up means. The words of `outcome` in its rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookupVerdict {
+    /// By reference: the provider took the message. By recipient: the answer is the list, and is to be compared.
+    Taken,
+    /// It knows of none.
+    Absent,
+    /// It does not tell: ask again later.
+    Unclear,
+}
+
+/// One rule of `match`; `V` is what it decides.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleConfig {
+pub struct RuleConfig<V = Verdict> {
     /// What the answer means when all conditions hold.
-    pub outcome: Verdict,
+    pub outcome: V,
     /// HTTP status: a code, a range such as `"200-299"`, or a list of both.
     #[serde(default)]
     pub status: Option<StatusConfig>,
@@ -110,8 +125,8 @@ impl Scalar {
 }
 
 /// A checked rule.
-pub(super) struct Rule {
-    pub(super) verdict: Verdict,
+pub(super) struct Rule<V> {
+    pub(super) verdict: V,
     statuses: Option<Vec<RangeInclusive<u16>>>,
     json: Option<(JsonPath, Test)>,
     body: Option<Regex>,
@@ -124,9 +139,17 @@ enum Test {
     Exists(bool),
 }
 
-impl Rule {
+/// Compiles the list of rules found under `key`.
+pub(super) fn rules<V: Copy>(key: &str, configs: &[RuleConfig<V>]) -> Result<Vec<Rule<V>>, GenericError> {
+    if configs.len() > RULES_LIMIT {
+        return Err(GenericError::key(key, format!("more than {RULES_LIMIT} rules")));
+    }
+    configs.iter().enumerate().map(|(at, config)| Rule::new(&format!("{key}[{at}]"), config)).collect()
+}
+
+impl<V: Copy> Rule<V> {
     /// Compiles the rule found under `key`.
-    pub(super) fn new(key: &str, config: &RuleConfig) -> Result<Self, GenericError> {
+    fn new(key: &str, config: &RuleConfig<V>) -> Result<Self, GenericError> {
         let statuses = match &config.status {
             None => None,
             Some(StatusConfig::One(range)) => Some(vec![status_range(key, range)?]),
@@ -195,7 +218,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rule(text: &str) -> Result<Rule, GenericError> {
+    fn rule(text: &str) -> Result<Rule<Verdict>, GenericError> {
         Rule::new("match[0]", &toml::from_str(text).unwrap())
     }
 

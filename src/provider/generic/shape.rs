@@ -3,6 +3,8 @@
 //! Owns those checks that need no message: which body goes with which keys, which headers and URLs are allowed. Each
 //! refusal names the key and quotes no value, which may hold a secret.
 
+use std::collections::BTreeMap;
+
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -50,16 +52,19 @@ pub(super) fn fields(key: &str, configs: &[FieldConfig], default: FieldEncoding)
 }
 
 /// Headers: configuration key, name, template.
-pub(super) fn headers(config: &GenericConfig) -> Result<Vec<(String, HeaderName, TemplateText)>, GenericError> {
-    if config.headers.len() > FIELDS_LIMIT {
-        return Err(GenericError::key("headers", format!("more than {FIELDS_LIMIT} headers")));
+pub(super) fn headers(
+    key: &str,
+    configs: &BTreeMap<String, TemplateText>,
+) -> Result<Vec<(String, HeaderName, TemplateText)>, GenericError> {
+    if configs.len() > FIELDS_LIMIT {
+        return Err(GenericError::key(key, format!("more than {FIELDS_LIMIT} headers")));
     }
     let header = |(name, template): (&String, &TemplateText)| {
-        let key = format!("headers.{name}");
+        let key = format!("{key}.{name}");
         let header = header_name(&key, name)?;
         Ok((key, header, template.clone()))
     };
-    config.headers.iter().map(header).collect()
+    configs.iter().map(header).collect()
 }
 
 /// The body, when kind, method, fields and text agree.

@@ -2,12 +2,12 @@
 //!
 //! Owns the MiniJinja environment: strict about undefined names, limited in work, and encoding by place: values printed
 //! into a URL are percent-encoded, into XML escaped, elsewhere left as they are because their field is encoded as a
-//! whole. It never sees more than one message, and a message's text is data: braces in it are printed, not run.
+//! whole. Which variables there are is told by `subject`. It never sees more than one message, and a message's text is data: braces in it are printed, not run.
 //! A template is checked once against sample messages; one that fails later sent nothing, and the error tells whether
 //! the template or the message is at fault.
 
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, context};
+use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::field::{FieldEncoding, TemplateText};
@@ -17,9 +17,6 @@ use crate::message::encoding::{encode_gsm7, encode_ucs2};
 const FUEL_STEPS: u64 = 10_000;
 /// Longest rendered value, in bytes: ten segments are below 4 KiB even as hexadecimal, and servers refuse far less.
 const RENDERED_LIMIT_BYTES: usize = 64 * 1024;
-/// The names a template may use.
-const VARIABLES: [&str; 8] =
-    ["phone", "message", "sender_id", "api_key", "reference", "encoding", "segments", "unicode"];
 /// The unreserved characters of RFC 3986 stay, everything else is encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -60,26 +57,6 @@ pub(super) enum RenderError {
     Message(String),
 }
 
-/// The variables of one message.
-#[derive(Clone, Copy)]
-pub(super) struct Variables<'a> {
-    pub(super) phone: &'a str,
-    pub(super) message: &'a str,
-    pub(super) sender_id: &'a str,
-    pub(super) api_key: &'a str,
-    pub(super) reference: &'a str,
-    pub(super) encoding: &'a str,
-    pub(super) segments: u32,
-    pub(super) unicode: bool,
-}
-
-impl Variables<'_> {
-    fn context(self) -> Value {
-        let Self { phone, message, sender_id, api_key, reference, encoding, segments, unicode } = self;
-        context! { phone, message, sender_id, api_key, reference, encoding, segments, unicode }
-    }
-}
-
 /// Marks an error as the message's own fault.
 #[derive(Debug, thiserror::Error)]
 #[error("the text has characters outside the GSM 7-bit alphabet")]
@@ -88,10 +65,13 @@ struct NotGsm7;
 /// Renders templates. Cheap to use: the templates are a line long, so they are compiled at each use.
 pub(super) struct Renderer {
     environment: Environment<'static>,
+    /// The names a template may use.
+    variables: &'static [&'static str],
 }
 
 impl Renderer {
-    pub(super) fn new() -> Self {
+    /// A renderer of templates that may use these names.
+    pub(super) fn new(variables: &'static [&'static str]) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL_STEPS));
@@ -106,7 +86,7 @@ impl Renderer {
             Some(septets) => Ok(Value::from_safe_string(hex(&septets))),
             None => Err(Error::new(ErrorKind::InvalidOperation, "gsm7_hex").with_source(NotGsm7)),
         });
-        Self { environment }
+        Self { environment, variables }
     }
 
     /// Whether `template` may print `variable`.
@@ -118,16 +98,16 @@ impl Renderer {
         let names = compiled.undeclared_variables(false);
         // Functions such as range() are reported too, so known globals are no mistake.
         let globals: Vec<&str> = self.environment.globals().map(|(name, _)| name).collect();
-        match names.iter().find(|n| !VARIABLES.contains(&n.as_str()) && !globals.contains(&n.as_str())) {
+        match names.iter().find(|n| !self.variables.contains(&n.as_str()) && !globals.contains(&n.as_str())) {
             Some(unknown) => Err(RenderError::Template(format!(
                 "unknown variable {unknown:?}, the variables are {}",
-                VARIABLES.join(", ")
+                self.variables.join(", ")
             ))),
             None => Ok(names.contains(variable)),
         }
     }
 
-    /// Renders `template` for its place.
+    /// Renders `template` for its place over `variables`, a map with the names told at the beginning.
     ///
     /// # Errors
     /// See [`RenderError`].
@@ -135,11 +115,11 @@ impl Renderer {
         &self,
         place: Place,
         template: &TemplateText,
-        variables: Variables<'_>,
+        variables: &Value,
     ) -> Result<String, RenderError> {
         let rendered = self
             .environment
-            .render_named_str(place.template_name(), &template.0, variables.context())
+            .render_named_str(place.template_name(), &template.0, variables)
             .map_err(|e| failure(&e))?;
         if rendered.len() > RENDERED_LIMIT_BYTES {
             return Err(RenderError::Template(format!("renders to more than {RENDERED_LIMIT_BYTES} bytes")));
@@ -233,21 +213,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn variables(message: &str) -> Variables<'_> {
-        Variables {
-            phone: "+21620000123",
-            message,
-            sender_id: "ECAR",
-            api_key: "k/e=y",
-            reference: "ecar-1-1",
-            encoding: "gsm7",
-            segments: 1,
-            unicode: false,
-        }
+    const NAMES: &[&str] = &["phone", "message", "api_key", "unicode"];
+
+    fn variables(message: &str) -> Value {
+        minijinja::context! { phone => "+21620000123", message, api_key => "k/e=y", unicode => false }
     }
 
     fn render(place: Place, template: &str, message: &str) -> Result<String, RenderError> {
-        Renderer::new().render(place, &TemplateText(template.into()), variables(message))
+        Renderer::new(NAMES).render(place, &TemplateText(template.into()), &variables(message))
     }
 
     #[test]
@@ -299,7 +272,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_found_in_branches_that_are_not_taken() {
-        let renderer = Renderer::new();
+        let renderer = Renderer::new(NAMES);
         let uses = |text: &str, name| renderer.uses(&TemplateText(text.into()), name);
         assert!(uses("{% if unicode %}{{ mesage }}{% endif %}", "message").is_err());
         assert_eq!(uses("{% for i in range(2) %}{{ phone }}{% endfor %}", "message"), Ok(false));
