@@ -20,8 +20,13 @@ mod fault;
 mod judge;
 mod kills;
 mod load;
+mod network;
+mod node;
+mod postgres;
+mod proxy;
 mod stage;
 
+use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -37,12 +42,24 @@ const SCALE_VARIABLE: &str = "ECAR_SMS_TORTURE";
 /// How many faults are played at once: many of them mostly wait.
 const AT_ONCE: usize = 3;
 
+thread_local! {
+    /// Where a test fell over.
+    static FELL_AT: Cell<Option<String>> = const { Cell::new(None) };
+}
+
 fn faults() -> Vec<Fault> {
     faults![
         kills::kill_9_with_lookup,
         kills::kill_9_hold,
         kills::kill_9_resend,
         kills::crash_points,
+        postgres::immediate_stops,
+        postgres::terminated_backends,
+        postgres::failovers,
+        network::proxy_database,
+        network::proxy_gateway_with_lookup,
+        network::proxy_gateway_hold,
+        network::proxy_gateway_resend,
     ]
     .into()
 }
@@ -65,6 +82,7 @@ fn main() -> ExitCode {
         println!("0 passed, 0 failed");
         return ExitCode::SUCCESS;
     }
+    std::panic::set_hook(Box::new(|panic| FELL_AT.set(panic.location().map(ToString::to_string))));
     println!("{}", fault::heading());
     let verdicts = play(&chosen, scale);
     let failed = verdicts.iter().filter(|verdict| verdict.failed()).count();
@@ -117,7 +135,8 @@ fn play_one(fault: &Fault, scale: Scale) -> Verdict {
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on((fault.play)(scale))));
     let mut verdict = played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-        Verdict::fell_over(format!("the test fell over: {}", text.unwrap_or_default()))
+        let place = FELL_AT.take().unwrap_or_default();
+        Verdict::fell_over(format!("the test fell over at {place}: {}", text.unwrap_or_default()))
     });
     if verdict.seconds.is_zero() {
         verdict.seconds = begun.elapsed();

@@ -281,7 +281,12 @@ fields = [
 
 /// The URL with a name of our own in `pg_stat_activity`, so that faults aimed at the daemon's connections spare ours.
 pub fn named(url: &str) -> String {
-    format!("{url}{}application_name=torture", if url.contains('?') { '&' } else { '?' })
+    let separator = match (url.starts_with("postgresql://"), url.contains('?')) {
+        (false, _) => ' ',
+        (true, true) => '&',
+        (true, false) => '?',
+    };
+    format!("{url}{separator}application_name=torture")
 }
 
 /// A gateway that takes everything, after a while.
@@ -301,8 +306,8 @@ fn look_up(gateway_url: &str) -> String {
     let host = gateway_url.trim_end_matches("/v1/messages");
     format!(
         r#"[provider.generic.lookup]
-url = "{host}/lookup"
-query = [{{ name = "reference", value = "{{{{ reference }}}}" }}]
+by = "reference"
+url = "{host}/lookup?reference={{{{ reference }}}}"
 absent_after = "1s"
 "#
     )
