@@ -16,15 +16,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod daemons;
 mod fault;
 mod judge;
 mod kills;
 mod load;
+mod machine;
 mod network;
 mod node;
+mod order;
+mod pooler;
 mod postgres;
 mod proxy;
+mod results;
 mod stage;
+mod state;
 
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
@@ -60,6 +66,19 @@ fn faults() -> Vec<Fault> {
         network::proxy_gateway_with_lookup,
         network::proxy_gateway_hold,
         network::proxy_gateway_resend,
+        pooler::pgbouncer,
+        pooler::pgbouncer_without_direct,
+        daemons::sigstop_beyond_lease,
+        daemons::two_daemons,
+        daemons::four_daemons,
+        state::state_on_full_disk,
+        state::state_read_only,
+        state::state_gone,
+        machine::memory,
+        machine::clocks,
+        order::late_commit,
+        order::locked_tables,
+        results::results_cannot_be_recorded,
     ]
     .into()
 }

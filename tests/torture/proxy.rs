@@ -39,6 +39,9 @@ const STALL_MS: Range<u64> = 50..2_500;
 const DELAY_MS: Range<u64> = 10..150;
 const DELAYED_PIECES: usize = 8;
 
+/// A connection that is idle for so long leaves its trouble to another.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Where connections lead.
 #[derive(Debug, Clone)]
 pub enum Upstream {
@@ -136,10 +139,17 @@ async fn pump(
 ) -> Result<(), Cut> {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
-    let mut plan = troubled.then(|| Plan::draw(state)).flatten();
+    let mut plan = None;
     let mut delayed = 0;
     loop {
-        let read = from.read(&mut buffer).await.map_err(|_| Cut)?;
+        let read = match tokio::time::timeout(IDLE, from.read(&mut buffer)).await {
+            Ok(read) => read.map_err(|_| Cut)?,
+            Err(_) => {
+                plan = None;
+                continue;
+            }
+        };
+        plan = plan.or_else(|| troubled.then(|| Plan::draw(state)).flatten());
         if read == 0 {
             // An end that has left already need not be told.
             let _ = to.shutdown().await;
@@ -150,8 +160,8 @@ async fn pump(
             delayed -= 1;
             wait(DELAY_MS).await;
         }
-        if let Some(due) = plan.as_ref().filter(|plan| passed + read > plan.after) {
-            let before = due.after - passed;
+        if let Some(due) = plan.as_ref().filter(|plan: &&Plan<'_>| passed + read > plan.after) {
+            let before = due.after.saturating_sub(passed);
             let trouble = plan.take().map_or(Trouble::Cut, Plan::made);
             match trouble {
                 Trouble::Cut => return Err(Cut),
@@ -179,7 +189,6 @@ async fn pump(
                     wait(DELAY_MS).await;
                 }
             }
-            plan = Plan::draw(state);
             passed = 0;
         } else {
             passed += read;
