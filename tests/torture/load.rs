@@ -16,6 +16,9 @@ use crate::judge::mark;
 /// Every so many messages one is a completed service, as long as there are services.
 const SERVICE_EVERY: u64 = 10;
 
+/// Connections that write.
+const WRITERS: u64 = 3;
+
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -45,7 +48,7 @@ impl Enqueued {
 /// A load that runs until it is stopped.
 #[derive(Debug)]
 pub struct Load {
-    task: JoinHandle<Enqueued>,
+    writers: Vec<JoinHandle<Enqueued>>,
     stop: CancellationToken,
 }
 
@@ -53,30 +56,38 @@ impl Load {
     /// Writes so many messages a second to the database. The first `services` numbers are services that can be completed.
     pub fn start(url: &str, per_second: u64, services: u64) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(write(url.to_owned(), per_second, services, stop.clone()));
-        Self { task, stop }
+        let writer = |number| tokio::spawn(write(url.to_owned(), number, per_second, services, stop.clone()));
+        Self { writers: (0..WRITERS).map(writer).collect(), stop }
     }
 
     /// Ends it; what is being written is finished.
     pub async fn stop(self) -> Enqueued {
         self.stop.cancel();
-        self.task.await.unwrap()
+        let mut enqueued = Enqueued::default();
+        for writer in self.writers {
+            let written = writer.await.unwrap();
+            enqueued.certain.extend(written.certain);
+            enqueued.maybe.extend(written.maybe);
+            enqueued.took = enqueued.took.max(written.took);
+        }
+        enqueued
     }
 }
 
-async fn write(url: String, per_second: u64, services: u64, stop: CancellationToken) -> Enqueued {
+/// One connection: every so many-th message is its own.
+async fn write(url: String, writer: u64, per_second: u64, services: u64, stop: CancellationToken) -> Enqueued {
     let target = Target::parse(&url).unwrap();
     let begun = Instant::now();
     let mut enqueued = Enqueued::default();
     let mut session: Option<Session> = None;
-    let (mut written, mut completed) = (0_u64, 0_u64);
+    let mut written = 0;
     // What an outage kept back is not written in one rush afterwards.
     let mut allowed = 0.0;
     let mut looked = Instant::now();
     while !stop.is_cancelled() {
         tokio::time::sleep(TICK).await;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-        let rate = per_second as f64;
+        let rate = per_second as f64 / WRITERS as f64;
         allowed = f64::min(allowed + looked.elapsed().as_secs_f64() * rate, rate);
         looked = Instant::now();
         while allowed >= 1.0 && !stop.is_cancelled() {
@@ -88,10 +99,10 @@ async fn write(url: String, per_second: u64, services: u64, stop: CancellationTo
                 continue;
             };
             written += 1;
-            let service = written.is_multiple_of(SERVICE_EVERY) && completed < services;
-            let number = if service { completed + 1 } else { services + written };
-            completed += u64::from(service);
-            let sql = if service { complete(number) } else { free_text(number) };
+            let own = written * WRITERS + writer;
+            let service = Some(own / SERVICE_EVERY).filter(|number| own % SERVICE_EVERY == 0 && *number <= services);
+            let number = service.unwrap_or(services + own);
+            let sql = service.map_or_else(|| free_text(number), complete);
             if matches!(tokio::time::timeout(INSERT_TIMEOUT, open.batch(&sql)).await, Ok(Ok(()))) {
                 enqueued.certain.insert(number);
             } else {

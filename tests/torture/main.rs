@@ -45,8 +45,8 @@ use fault::{Fault, Scale, Verdict};
 /// Chooses the whole numbers when it is `full`.
 const SCALE_VARIABLE: &str = "ECAR_SMS_TORTURE";
 
-/// How many faults are played at once: many of them mostly wait.
-const AT_ONCE: usize = 3;
+/// How many faults are played at once, in small and in full: many of them mostly wait.
+const AT_ONCE: (usize, usize) = (4, 2);
 
 thread_local! {
     /// Where a test fell over.
@@ -118,7 +118,7 @@ fn play(faults: &[Fault], scale: Scale) -> Vec<Verdict> {
     let (next, verdicts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let playing = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..scale.pick(AT_ONCE.0, AT_ONCE.1) {
             scope.spawn(|| {
                 while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
                     playing.lock().unwrap().push(fault.name);

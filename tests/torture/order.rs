@@ -30,12 +30,13 @@ pub async fn late_commit(scale: Scale) -> Verdict {
     long.batch(&free_text(LATE)).await.unwrap();
     let opened = Instant::now();
     stage.enqueue(LATER, later).await;
-    stage.receives(usize::try_from(later).unwrap(), scale.patience()).await;
+    let received = usize::try_from(later).unwrap();
+    stage.reaches(received, scale.patience()).await.expect("the later ones are sent");
     tokio::time::sleep(open.saturating_sub(opened.elapsed())).await;
     let was_open = opened.elapsed();
     long.batch("COMMIT").await.unwrap();
     stage.note_enqueued([LATE]);
-    let took = stage.receives(1, STUCK).await;
+    let took = stage.reaches(received + 1, STUCK).await;
     let done = format!("{:.0} s late behind {later}", was_open.as_secs_f64());
     let mut verdict = stage.finish(done, vec![daemon], 0).await;
     match took {
@@ -53,19 +54,23 @@ pub async fn late_commit(scale: Scale) -> Verdict {
 pub async fn locked_tables(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::LookUp).await;
     let daemon = stage.daemon();
-    stage.receives(0, STALL).await;
-    let services = 100;
+    // The last of them: the load completes the first ones.
+    let services = stage.services - 99..=stage.services;
     let long = session(&stage.plain_url).await;
     long.batch("BEGIN; LOCK TABLE core_service, core_customer IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let (locked, begun) = (scale.pick(Duration::from_secs(4), Duration::from_secs(60)), Instant::now());
-    let insert = format!("INSERT INTO sms_outbox (kind, source_id) SELECT 'service_completed', i FROM generate_series(1, {services}) i");
+    let (from, to) = (services.start(), services.end());
+    let insert = format!(
+        "INSERT INTO sms_outbox (kind, source_id) SELECT 'service_completed', i FROM generate_series({from}, {to}) i"
+    );
     stage.sql(&insert).await;
-    stage.note_enqueued(1..=services);
+    stage.note_enqueued(services);
     let (mut verdict, mut longest, mut next) = (Verdict::default(), Duration::ZERO, LATE);
     while begun.elapsed() < locked {
+        let received = stage.received();
         stage.enqueue(next, 20).await;
         next += 20;
-        match stage.receives(20, STALL).await {
+        match stage.reaches(received + 20, STALL).await {
             Some(took) => longest = longest.max(took),
             None => {
                 verdict.violations.push("free texts do not go on while the garage's tables are locked".to_owned());

@@ -48,7 +48,7 @@ pub struct Stage {
     pub scale: Scale,
     pub ladder: Ladder,
     /// Services that the load may complete.
-    services: u64,
+    pub services: u64,
     load: Option<Load>,
     enqueued: Enqueued,
     begun: Instant,
@@ -157,7 +157,8 @@ fields = [
         let state = self.state_directory(number);
         std::fs::create_dir_all(&state).unwrap();
         let mut command = self.world.command(["run"]);
-        command.env("ECAR_SMS_SOCKET", state.join("control.sock")).env("STATE_DIRECTORY", &state);
+        let socket = self.world.directory().join(format!("control_{number}.sock"));
+        command.env("ECAR_SMS_SOCKET", socket).env("STATE_DIRECTORY", &state);
         command
     }
 
@@ -200,9 +201,14 @@ fields = [
         self.world.gateway.count()
     }
 
-    /// Waits until the gateway has received so many more; how long it took, none when the time was up.
+    /// Waits until the gateway has received so many more than now; how long it took, none when the time was up.
     pub async fn receives(&self, more: usize, patience: Duration) -> Option<Duration> {
-        let (begun, wanted) = (Instant::now(), self.received() + more);
+        self.reaches(self.received() + more, patience).await
+    }
+
+    /// Waits until the gateway has received so many in all.
+    pub async fn reaches(&self, wanted: usize, patience: Duration) -> Option<Duration> {
+        let begun = Instant::now();
         while self.received() < wanted {
             if begun.elapsed() > patience {
                 return None;
