@@ -18,7 +18,7 @@ INSTALL    ?= install
 LIVE       := $(if $(DESTDIR),,$(filter 0,$(shell id -u)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check build install uninstall clean need
+.PHONY: help demo test torture bench check build install uninstall clean need
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -34,6 +34,13 @@ test: need ## format, lints and all tests, as CI runs them
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked $(ARGS)
+
+# In the test profile: the points at which the program dies on demand are not in a release. What cannot be installed is
+# skipped, and said so.
+torture: need ## break everything for a quarter of an hour; nothing may be lost or sent twice (ARGS=kill_9 chooses)
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || scripts/apt-install faketime || true
+	@scripts/need-pgbouncer >/dev/null || true
+	@ulimit -n 4096; ECAR_SMS_TORTURE=full ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked --quiet --test torture -- $(ARGS)
 
 bench: need ## measure throughput and latency
 	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked

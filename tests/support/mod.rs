@@ -186,7 +186,8 @@ impl World {
         assert!(output.status.success(), "{name} {arguments:?}: {}", shown(&output));
     }
 
-    async fn at(database: String, url: String, script: Script) -> Self {
+    /// At this database, which holds what the test put there.
+    pub async fn at(database: String, url: String, script: Script) -> Self {
         let sql = session(&url).await;
         let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), script).await.unwrap();
         let directory = tempfile::Builder::new().prefix("ecar").tempdir().unwrap();
@@ -270,10 +271,15 @@ impl World {
 
     /// The same with other arguments.
     pub fn spawn_daemon_with(&self, arguments: &[&str]) -> Daemon {
+        self.spawn(self.command(arguments))
+    }
+
+    /// Starts a command that is, or becomes, a daemon.
+    pub fn spawn(&self, mut command: Command) -> Daemon {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = self.directory.path().join(format!("daemon_{number}.log"));
         let file = std::fs::File::create(&log).unwrap();
-        let child = self.command(arguments).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
         Daemon { pid: child.id().unwrap(), child, log }
     }
 
