@@ -7,8 +7,14 @@ use rand::Rng as _;
 use crate::fault::{Scale, Verdict};
 use crate::stage::{LATENCY, Ladder, RATE, Stage};
 
-/// How long a daemon lives: from almost nothing to well into its work.
-const LIFE_MS: std::ops::Range<u64> = 50..700;
+/// How long a daemon lives after its first message, or, one time in [`EARLY`], after its start.
+const LIFE_MS: std::ops::Range<u64> = 0..400;
+
+/// Every so many-th daemon may be killed before it has sent anything.
+const EARLY: usize = 5;
+
+/// How long a daemon may take to its first message before it is killed all the same.
+const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 
 /// How long an answer may lie in the socket of a busy process before it is read.
 const UNREAD: Duration = Duration::from_millis(100);
@@ -48,8 +54,11 @@ async fn kill_9(scale: Scale, ladder: Ladder) -> Verdict {
     let kills = scale.pick(10, 200);
     stage.load(RATE);
     let mut unanswered = 0;
-    for _ in 0..kills {
+    for number in 0..kills {
         let daemon = stage.daemon();
+        if number % EARLY != 0 {
+            stage.receives(1, FIRST_MESSAGE).await;
+        }
         let life = Duration::from_millis(rand::rng().random_range(LIFE_MS));
         tokio::time::sleep(life).await;
         assert!(daemon.is_running(), "the daemon ended by itself:\n{}", daemon.log());
@@ -64,6 +73,7 @@ async fn kill_9(scale: Scale, ladder: Ladder) -> Verdict {
     let allowed = if ladder == Ladder::Resend { unanswered } else { 0 };
     let mut verdict = stage.finish(format!("{kills} kills, {rate:.0} messages/s"), vec![daemon], allowed).await;
     verdict.note(format!("{unanswered} requests were under way without an answer at the kills"));
+    verdict.require(unanswered > 0, || "no request was under way at any kill: nothing was proved".to_owned());
     verdict.require(rate >= 300.0 || scale == Scale::Short, || "the load was below 300 messages/s".to_owned());
     verdict
 }
