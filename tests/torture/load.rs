@@ -92,7 +92,8 @@ async fn write(url: String, writer: u64, per_second: u64, services: u64, stop: C
         looked = Instant::now();
         while allowed >= 1.0 && !stop.is_cancelled() {
             let Some(open) = &session else {
-                session = tokio::time::timeout(INSERT_TIMEOUT, Session::connect(&target)).await.ok().and_then(Result::ok);
+                session =
+                    tokio::time::timeout(INSERT_TIMEOUT, Session::connect(&target)).await.ok().and_then(Result::ok);
                 if session.is_none() {
                     break;
                 }
