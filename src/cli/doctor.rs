@@ -364,12 +364,15 @@ async fn queue(session: &Session, report: &mut Report) {
         for row in &reasons {
             let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
             let (word, messages) = (text(0), text(1));
+            let all = if word.is_empty() {
+                String::new()
+            } else {
+                format!("; all at once: ecar-sms release --reason {word}, or cancel --reason {word}")
+            };
             report.warning(
                 "queue",
                 format!("{messages} messages are held for staff: {word}"),
-                format!(
-                    "ecar-sms list --status held; then ecar-sms release --reason {word}, or cancel --reason {word}"
-                ),
+                format!("ecar-sms list --status held; then release or cancel them{all}"),
             );
         }
     }

@@ -99,6 +99,11 @@ pub enum InstallError {
         "tables of ecar-sms are gone from this database: {0}; bring them back (a backup, ALTER TABLE ... RENAME), or run `ecar-sms uninstall` and then `ecar-sms install` to begin anew, without the record of messages"
     )]
     Damaged(String),
+    /// The daemon's role, say: it must not be able to.
+    #[error(
+        "the role of {0} may not adopt this database; run it as the role that installed, for example: sudo -u postgres env DATABASE_URL=postgresql:///garage ecar-sms adopt"
+    )]
+    MayNotAdopt(String),
     /// Installed by a newer program.
     #[error("this database was installed by a newer ecar-sms (migration {0}); use that one")]
     Newer(i32),
@@ -145,6 +150,10 @@ pub async fn identity(target: &Target) -> Result<Option<String>, InstallError> {
 /// [`InstallError`]; nothing has changed then.
 pub async fn adopt(target: &Target) -> Result<Option<i64>, InstallError> {
     let client = connect(target).await?;
+    let allowed = "SELECT has_function_privilege('sms_adopt(text)', 'EXECUTE') AND has_table_privilege('sms_installation', 'UPDATE')";
+    if !client.query_one(allowed, &[]).await.map_err(DbError::from)?.get::<_, bool>(0) {
+        return Err(InstallError::MayNotAdopt(target.describe()));
+    }
     Ok(client.query_one("SELECT sms_adopt()", &[]).await.map_err(DbError::from)?.get(0))
 }
 
