@@ -7,6 +7,9 @@
 
 pub mod api;
 pub mod desk;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod garage_api;
 pub mod peer;
 pub mod problem;

@@ -1,6 +1,7 @@
 //! What must hold of providers' answers, of secrets in them, and of requests, for any input: one function a property, which
 //! the fuzz targets run for hours and the tests for a moment (docs/FUZZING.md). A property that does not hold panics.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -48,6 +49,14 @@ json = { path = '$.results[0].id', exists = true }
 "#,
 ];
 
+/// Made once, because an input takes less time than the regular expressions.
+static JUDGES_MADE: LazyLock<Vec<Judge>> = LazyLock::new(|| {
+    let made = JUDGES.iter().filter_map(|config| Judge::new(&toml::from_str(config).ok()?).ok());
+    let judges: Vec<_> = made.collect();
+    assert_eq!(judges.len(), JUDGES.len(), "a configuration of the fuzz target is wrong");
+    judges
+});
+
 /// Beginnings for [`answer`]: status, `Retry-After`, `Date`, whether it is whole (empty: no), and the body; one a line.
 pub const ANSWER_SEEDS: &[&str] = &[
     "200\n\n\nwhole\n{\"id\": \"SM12\", \"parts\": 2}",
@@ -69,11 +78,7 @@ pub fn answer(data: &[u8]) {
     let answer = Answer::new(status.parse().unwrap_or(200), header(retry_after), header(date), body, complete);
     let mut redactor = Redactor::default();
     redactor.hide(KEY);
-    for config in JUDGES {
-        let Ok(judge) = toml::from_str(config).map_err(drop).and_then(|config| Judge::new(&config).map_err(drop))
-        else {
-            panic!("a judge of the fuzz target is wrong: {config}")
-        };
+    for judge in JUDGES_MADE.iter() {
         match judge.judge(&answer, Timestamp::UNIX_EPOCH, &redactor) {
             Outcome::Accepted { provider_message_id, segments } => {
                 assert!(complete && (200..300).contains(&answer.status), "{} accepted", answer.status);
