@@ -94,6 +94,7 @@ impl From<InstallError> for Failure {
             | InstallError::NoSuchRole(_)
             | InstallError::TooOld(_)
             | InstallError::Damaged(_)
+            | InstallError::Strangers(_)
             | InstallError::Newer(_) => Self::failed(error),
         }
     }

@@ -38,7 +38,7 @@ pub fn json(value: &serde_json::Value) {
 }
 
 /// Control characters, and those that change the direction of writing; all of them below U+10000.
-fn drives_a_terminal(c: char) -> bool {
+pub(super) fn drives_a_terminal(c: char) -> bool {
     c.is_control() || turns_text(c)
 }
 
