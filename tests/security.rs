@@ -1,9 +1,9 @@
 //! What docs/SECURITY.md promises of the database: nobody gets more through our objects than they had before, whatever they
-//! prepare; and what is said on the way to the server is said to the server.
+//! prepare.
 //!
 //! Elsewhere: the daemon's role does all that it must and nothing else (`installing.rs`), strangers cannot open the socket
 //! (`control.rs`), no secret is shown (`secrets.rs`), texts cannot drive a terminal (`commands.rs`), a provider that misbehaves
-//! (`provider_limits.rs`, `src/provider/generic/tests.rs`).
+//! (`transport.rs`, `src/provider/generic/tests.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
