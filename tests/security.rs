@@ -276,7 +276,9 @@ async fn where_many_may_create_in_the_garages_schema_our_functions_give_nobody_m
         .value(&format!("SELECT string_agg(relname, ', ') FROM pg_class WHERE relname LIKE 'sms\\_%' AND relnamespace = 'public'::regnamespace AND relowner <> '{owner}'::regrole"))
         .await;
     assert_eq!(others, "", "owned by somebody else than the garage's owner");
-    // And the next installation refuses to go on.
+    // The doctor says so, and the next installation refuses to go on.
+    let said = stdout(&world.run(["doctor"]).await);
+    assert!(said.contains("PUBLIC may create objects in schema public"), "{said}");
     let output = world.run(["install", "--role", &daemon]).await;
     assert!(
         !output.status.success() && stderr(&output).contains("function to_jsonb(core_service) of mallory"),

@@ -166,6 +166,7 @@ async fn database(config: &Config, report: &mut Report) {
     triggers(&session, report).await;
     drift(&session, report).await;
     privileges(&session, report).await;
+    creators(&session, report).await;
     identity(&session, report).await;
     clock(&session, report).await;
     queue(&session, report).await;
@@ -208,6 +209,24 @@ async fn installed(session: &Session, report: &mut Report) -> bool {
         Err(error) => report.error("installation", error.to_string(), mend),
     }
     true
+}
+
+/// Whoever may create in the garage's schema can get their functions called in place of the system's.
+async fn creators(session: &Session, report: &mut Report) {
+    match session.texts(include_str!("../../sql/install/creators.sql")).await {
+        Ok(rows) if rows.is_empty() => {}
+        Ok(rows) => {
+            let (schema, creators) = (cell(&rows, 0), cell(&rows, 1));
+            report.warning(
+                "privileges",
+                format!(
+                    "{creators} may create objects in schema {schema}, and so act as the owner of the garage's tables"
+                ),
+                format!("REVOKE CREATE ON SCHEMA {schema} FROM {creators}; see docs/SECURITY.md"),
+            );
+        }
+        Err(error) => report.error("privileges", error.to_string(), "look at the server's log"),
+    }
 }
 
 async fn triggers(session: &Session, report: &mut Report) {
