@@ -134,8 +134,11 @@ async fn verify_full_speaks_to_the_server_it_was_told_of_and_to_no_other() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("certificate"), "{}", shown(&output));
 }
 
-/// An HTTPS gateway that takes everything; returns its URL and what it could read, a request or why not.
-fn https_gateway((certificate, key): &(String, String)) -> (String, Arc<Mutex<Vec<Result<String, String>>>>) {
+/// What a gateway could read: a request, or why there was none.
+type Seen = Arc<Mutex<Vec<Result<String, String>>>>;
+
+/// An HTTPS gateway that takes everything; returns its URL and what it could read.
+fn https_gateway((certificate, key): &(String, String)) -> (String, Seen) {
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -148,7 +151,7 @@ fn https_gateway((certificate, key): &(String, String)) -> (String, Arc<Mutex<Ve
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/send", listener.local_addr().unwrap());
-    let seen: Arc<Mutex<Vec<Result<String, String>>>> = Arc::default();
+    let seen: Seen = Arc::default();
     let read = Arc::clone(&seen);
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
