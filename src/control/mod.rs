@@ -12,6 +12,7 @@ pub mod desk;
 pub mod fuzzing;
 pub mod garage_api;
 pub mod peer;
+mod plain;
 pub mod problem;
 pub mod server;
 pub mod status;
