@@ -95,6 +95,7 @@ impl From<InstallError> for Failure {
             | InstallError::TooOld(_)
             | InstallError::Damaged(_)
             | InstallError::MayNotAdopt(_)
+            | InstallError::Strangers(_)
             | InstallError::Newer(_) => Self::failed(error),
         }
     }
