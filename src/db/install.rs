@@ -107,7 +107,7 @@ pub enum InstallError {
     MayNotAdopt(String),
     /// Somebody else prepared objects where ours belong, or that ours would run.
     #[error(
-        "in the schema of the garage's tables stand objects of other roles that ecar-sms would run or mistake for its own: {0}; look at them, drop them, and see who may create there: REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+        "in the schema of the garage's tables stand objects of other roles that ecar-sms would run or mistake for its own: {0}; look at them, then drop them, or give what is ours to the owner of the garage's tables (ALTER ... OWNER TO), and see who may create there: REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
     )]
     Strangers(String),
     /// Installed by a newer program.
