@@ -31,7 +31,7 @@ pub async fn late_commit(scale: Scale) -> Verdict {
     let opened = Instant::now();
     stage.enqueue(LATER, later).await;
     let received = usize::try_from(later).unwrap();
-    stage.reaches(received, scale.patience()).await.expect("the later ones are sent");
+    stage.reaches(received, scale.patience() * 3).await.expect("the later ones are sent");
     tokio::time::sleep(open.saturating_sub(opened.elapsed())).await;
     let was_open = opened.elapsed();
     long.batch("COMMIT").await.unwrap();
