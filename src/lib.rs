@@ -7,7 +7,7 @@
 //! Dependencies run one way:
 //!
 //! ```text
-//! cli, daemon, demo -> control, config, gateway -> outbox -> provider, garage, db, metrics -> message
+//! cli, daemon, demo -> control, config, gateway -> outbox -> provider, garage, db, journal, metrics -> message, crash
 //! ```
 //!
 //! [`message`] imports nothing of ours; [`provider`] knows no queue; [`outbox`] knows no garage table; nothing imports
@@ -16,11 +16,13 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod crash;
 pub mod daemon;
 pub mod db;
 pub mod demo;
 pub mod garage;
 pub mod gateway;
+pub mod journal;
 pub mod message;
 pub mod metrics;
 pub mod outbox;

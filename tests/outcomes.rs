@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use ecar_sms::demo::server::Options;
+use ecar_sms::demo::server::{Options, Throwaway};
 use ecar_sms::gateway::{Gateway, Script};
 use support::{API_KEY, World, until};
 
@@ -559,9 +559,8 @@ async fn a_database_that_is_away_at_the_start_is_waited_for_and_a_stop_meanwhile
     assert_eq!(world.gateway.count(), 1);
 }
 
-#[tokio::test]
-async fn a_stop_while_the_database_is_away_ends_and_what_was_under_way_is_in_doubt_afterwards() {
-    let (mut world, mut server) = World::on_its_own_server(Options::default(), "latency = '1s'\n").await;
+/// Stops a daemon that has four answers and no database, starts the next one, and says what became of the messages.
+async fn stopped_while_the_database_is_away(mut world: World, mut server: Throwaway, expected: &str) {
     world.set("SMS_GATEWAY_CONCURRENCY", "4");
     enqueue_many(&world, 10).await;
     let mut daemon = world.daemon().await;
@@ -578,9 +577,22 @@ async fn a_stop_while_the_database_is_away_ends_and_what_was_under_way_is_in_dou
     // The leases are over at once, so that the test need not wait for them.
     world.batch("UPDATE sms_outbox SET lease_until = now() - interval '1 second' WHERE state = 'sending'").await;
     let daemon = world.daemon().await;
-    world.value_becomes("SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM sms_message GROUP BY 1) s", "sent 6, unknown 4").await;
+    world.value_becomes("SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM sms_message GROUP BY 1) s", expected).await;
     daemon.stop().await;
     each_once(&world.gateway, 10);
+}
+
+#[tokio::test]
+async fn after_a_stop_while_the_database_is_away_the_journal_tells_what_was_sent() {
+    let (world, server) = World::on_its_own_server(Options::default(), "latency = '1s'\n").await;
+    stopped_while_the_database_is_away(world, server, "sent 10").await;
+}
+
+#[tokio::test]
+async fn after_a_stop_while_the_database_is_away_what_was_under_way_is_in_doubt_without_a_journal() {
+    let (mut world, server) = World::on_its_own_server(Options::default(), "latency = '1s'\n").await;
+    world.set("STATE_DIRECTORY", "/proc/nothing/can/be/made/here");
+    stopped_while_the_database_is_away(world, server, "sent 6, unknown 4").await;
 }
 
 #[tokio::test]

@@ -207,6 +207,8 @@ async fn rows_of_a_killed_daemon_are_in_doubt_and_not_simply_sent_again() {
     assert_eq!(world.value(&format!("SELECT outcome FROM sms_attempt WHERE message_id = {id}")).await, "unknown");
     assert_eq!(world.gateway.count(), 1);
     // The policy of free texts is to leave it to staff; staff send it again.
+    world.batch("SELECT sms_set('unknown_wait', '0s')").await;
+    support::until("the daemon knows it", async || daemon.log().contains("settings changed")).await;
     world.batch("UPDATE sms_outbox SET next_at = now()").await;
     world.value_becomes("SELECT next_at IS NULL FROM sms_outbox", "t").await;
     let again = world.count(&format!("SELECT sms_resend({id})")).await;

@@ -62,7 +62,7 @@ async fn every_statement_file_is_a_known_statement() {
 async fn claim_plan(world: &World, floor: i64) -> String {
     let text = statement::CLAIM.text();
     let plan = format!(
-        "SET plan_cache_mode = force_custom_plan; DEALLOCATE ALL; PREPARE it({}) AS {text}; EXPLAIN (COSTS OFF) EXECUTE it({floor}, 32, 1, 1, 60000)",
+        "SET plan_cache_mode = force_custom_plan; DEALLOCATE ALL; PREPARE it({}) AS {text}; EXPLAIN (COSTS OFF) EXECUTE it({floor}, 32, 1, 1, 60000, true)",
         types(text).join(", ")
     );
     let rows = world.sql.texts(&plan).await.unwrap();

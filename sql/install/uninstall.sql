@@ -7,7 +7,10 @@ END $$;
 DROP VIEW IF EXISTS sms_message;
 DROP TABLE IF EXISTS sms_outbox, sms_history, sms_attempt, sms_event, sms_receipt, sms_reminder, sms_owner, sms_setting, sms_installation, sms_migration;
 DROP SEQUENCE IF EXISTS sms_wake;
-DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_facts(text[], bigint[]),
+DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_enqueue(text, bigint, text), sms_garage_is_history(text, text), sms_garage_facts(text[], bigint[]),
   sms_garage_remind(bigint, bigint), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_wake(), sms_setting_check(),
   sms_set(text, text, text), sms_settle_by_hand(bigint, text, text, text), sms_resend(bigint, text), sms_cancel(bigint, text),
-  sms_release(bigint, text), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text);
+  sms_receive(text, text, text, text, timestamptz, text), sms_reference(bigint, int, timestamptz),
+  sms_release(bigint, text), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint),
+  sms_release_where(text, text, timestamptz, timestamptz, text), sms_cancel_where(text, text, timestamptz, timestamptz, text),
+  sms_adopt(text), sms_identity(), sms_system_identifier(), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text);

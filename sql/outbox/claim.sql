@@ -1,4 +1,4 @@
--- outbox/claim(floor bigint, slots bigint, owner int, token bigint, lease_ms bigint)
+-- outbox/claim(floor bigint, slots bigint, owner int, token bigint, lease_ms bigint, journaled boolean)
 -- One statement, one round trip: picks, leases, and returns all that is needed to send but the garage's facts. It commits
 -- before anything is sent: the write-ahead intent. Fresh rows first, then scheduled and retrying ones, then bulk. The head
 -- columns stand in every row, and alone in one row when nothing was claimed.
@@ -16,10 +16,10 @@ WITH fresh AS MATERIALIZED (
 ), claimed AS (
   UPDATE sms_outbox o
   SET state = 'sending', attempt = o.attempt + 1, lease_owner = $3, lease_token = $4, claimed_at = clock_timestamp(),
-      lease_until = clock_timestamp() + $5 * interval '1 millisecond'
+      lease_until = clock_timestamp() + $5 * interval '1 millisecond', journaled = $6
   WHERE o.id = ANY (ARRAY(SELECT id FROM fresh UNION ALL SELECT id FROM due UNION ALL SELECT id FROM bulk))
   RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
-            o.observed, o.lane, o.next_at IS NULL AS fresh,
+            o.created_at, o.doubt, o.doubt_provider, o.observed, o.lane, o.next_at IS NULL AS fresh,
             extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
 )
 SELECT head.*, claimed.*
@@ -31,6 +31,7 @@ FROM (
          (SELECT sum(version)::bigint FROM sms_setting) AS settings_version,
          extract(epoch FROM least((SELECT min(next_at) FROM sms_outbox WHERE lane = 0 AND next_at > now()),
                                   (SELECT min(next_at) FROM sms_outbox WHERE lane = 1 AND next_at > now())) - now())::float8 AS next_due_s,
+         'sms_outbox'::regclass::oid::bigint AS outbox_oid,
          now() AS database_now
 ) head
 LEFT JOIN claimed ON true

@@ -1,22 +1,29 @@
--- outbox/postpone(ids bigint[], tokens bigint[], states text[], waits_ms bigint[], uncounts int[], failed int[], reasons text[], details text[], observed text[], recipients text[], bodies text[], encodings text[], segments int[], providers text[], outcomes text[])
+-- outbox/postpone(ids bigint[], tokens bigint[], states text[], waits_ms bigint[], uncounts int[], failed int[], reasons text[], details text[], observed text[], recipients text[], bodies text[], encodings text[], segments int[], providers text[], outcomes text[], doubts int[], doubt_providers text[])
 -- Puts claimed messages back: to be retried, deferred, held, or in doubt. An attempt is recorded where a request was made
 -- (outcome not null); where none was, the claim is not counted as an attempt. A negative wait means: no time, until somebody acts.
+-- A row that was taken for lost meanwhile (unknown) still carries our token: what we know of it is better than nothing.
 WITH result AS (
-  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    AS r (id, token, state, wait_ms, uncount, failed, reason, detail, observed, recipient, body, encoding, segments, provider, outcome)
+  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    AS r (id, token, state, wait_ms, uncount, failed, reason, detail, observed, recipient, body, encoding, segments, provider, outcome, doubt, doubt_provider)
 ), back AS (
   UPDATE sms_outbox o
   SET state = r.state, next_at = CASE WHEN r.wait_ms >= 0 THEN clock_timestamp() + r.wait_ms * interval '1 millisecond' END,
-      attempt = o.attempt - r.uncount, failures = o.failures + r.failed, reason = r.reason, detail = r.detail,
-      observed = coalesce(r.observed, o.observed), lease_until = NULL
+      attempt = CASE o.state WHEN 'sending' THEN o.attempt - r.uncount ELSE o.attempt END, failures = o.failures + r.failed,
+      reason = r.reason, detail = r.detail, observed = coalesce(r.observed, o.observed), lease_until = NULL,
+      -- An earlier doubt is not cleared up by what a later attempt learned.
+      doubt = CASE WHEN r.state = 'unknown' THEN coalesce(o.doubt, r.doubt, o.attempt) WHEN o.doubt = o.attempt THEN NULL ELSE o.doubt END,
+      doubt_provider = CASE WHEN r.state = 'unknown' THEN coalesce(o.doubt_provider, r.doubt_provider, r.provider) WHEN o.doubt = o.attempt THEN NULL ELSE o.doubt_provider END
   FROM result r
-  WHERE o.id = r.id AND o.lease_token = r.token AND o.state = 'sending'
+  WHERE o.id = r.id AND o.lease_token = r.token AND o.state IN ('sending', 'unknown')
   RETURNING o.id, o.attempt, o.claimed_at, o.lease_owner, r.state, r.reason, r.detail, r.recipient, r.body, r.encoding, r.segments, r.provider, r.outcome
 ), attempts AS (
-  INSERT INTO sms_attempt (message_id, attempt, started_at, provider, outcome, detail, recipient, body, encoding, segments, lease_owner)
+  INSERT INTO sms_attempt AS a (message_id, attempt, started_at, provider, outcome, detail, recipient, body, encoding, segments, lease_owner)
   SELECT id, attempt, claimed_at, provider, outcome, detail, recipient, body, encoding, segments, lease_owner
   FROM back WHERE outcome IS NOT NULL
-  ON CONFLICT DO NOTHING
+  ON CONFLICT (message_id, attempt) DO UPDATE
+  SET outcome = excluded.outcome, detail = excluded.detail, provider = excluded.provider, recipient = excluded.recipient, body = excluded.body,
+      encoding = excluded.encoding, segments = excluded.segments
+  WHERE a.outcome = 'unknown'
 ), events AS (
   INSERT INTO sms_event (message_id, what, reason, detail)
   SELECT b.id, CASE b.state WHEN 'queued' THEN 'deferred' ELSE b.state END, b.reason, b.detail FROM back b

@@ -1,4 +1,4 @@
-//! `install`, `uninstall`, `gateway`, `completions`, `man`.
+//! `install`, `adopt`, `uninstall`, `gateway`, `completions`, `man`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +16,7 @@ use super::output;
 use crate::config::{Config, ConfigError};
 use crate::db::{Target, install};
 use crate::gateway::{self, Gateway, Script};
+use crate::outbox::guards::COPY_MEND;
 
 fn target(config: &Config) -> Result<Target, Failure> {
     let parsed = Target::parse(config.database_url()?);
@@ -43,6 +44,9 @@ pub async fn install(config: &Config, role: Option<&str>, dry_run: bool) -> Resu
         target.describe(),
         plan.schema
     ));
+    if let Some(differs) = install::identity(&target).await? {
+        output::say(&format!("this database is a copy: {differs}; {COPY_MEND}"));
+    }
     match plan.role {
         Some(role) => output::say(&format!("role {role} has the rights that the daemon needs")),
         None => output::say(&format!(
@@ -50,6 +54,28 @@ pub async fn install(config: &Config, role: Option<&str>, dry_run: bool) -> Resu
             install::DEFAULT_ROLE,
             install::DEFAULT_ROLE
         )),
+    }
+    Ok(Exit::Done)
+}
+
+/// Makes a copy the installation.
+///
+/// # Errors
+/// As the installer's; nothing has changed then.
+pub async fn adopt(config: &Config) -> Result<Exit, Failure> {
+    let target = target(config)?;
+    match install::adopt(&target).await? {
+        None => {
+            output::say(&format!("nothing to do: {} is the database that ecar-sms was installed in", target.describe()))
+        }
+        Some(held) => {
+            output::say(&format!("{} is now the database that messages are sent from", target.describe()));
+            if held > 0 {
+                output::say(&format!(
+                    "{held} messages waited in it and are held, because they may have been sent after the copy was taken; look at them: ecar-sms list --status held;                      let them go: ecar-sms release --reason restored; or not: ecar-sms cancel --reason restored"
+                ));
+            }
+        }
     }
     Ok(Exit::Done)
 }

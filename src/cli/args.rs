@@ -59,6 +59,8 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         role: Option<String>,
     },
+    /// Make this database, a copy until now, the one that messages are sent from; what waits in it is held for staff
+    Adopt,
     /// Take every trace out of the garage's database again, the record of messages included
     Uninstall {
         /// Print the SQL and change nothing
@@ -105,20 +107,20 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Do not send messages that are not being sent yet
+    /// Do not send messages that are not being sent yet: these, or all that match
     Cancel {
-        /// The messages
-        #[arg(required = true)]
-        ids: Vec<i64>,
+        /// Which
+        #[command(flatten)]
+        which: Which,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let held messages go
+    /// Let held messages go: these, or all that match
     Release {
-        /// The messages
-        #[arg(required = true)]
-        ids: Vec<i64>,
+        /// Which
+        #[command(flatten)]
+        which: Which,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -144,6 +146,29 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// Messages by their ids, or by what they are.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Which {
+    /// The messages
+    pub ids: Vec<i64>,
+    /// All of this kind: service_completed, invoice_created, appointment_reminder, custom, campaign
+    #[arg(long, conflicts_with = "ids")]
+    pub kind: Option<String>,
+    /// All with this reason, such as stampede or restored
+    #[arg(long, conflicts_with = "ids")]
+    pub reason: Option<String>,
+    /// All made within this time, such as 2h
+    #[arg(long, conflicts_with = "ids", value_name = "TIME")]
+    pub since: Option<String>,
+    /// All made longer ago than this, such as 30min
+    #[arg(long, conflicts_with = "ids", value_name = "TIME")]
+    pub until: Option<String>,
+    /// All
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
 }
 
 /// `list`

@@ -19,6 +19,7 @@ use crate::control::status::Status;
 use crate::daemon;
 use crate::db::script::Session;
 use crate::db::{DbError, Target};
+use crate::outbox::guards::COPY_MEND;
 
 /// A difference of the clocks that shows in records, and one that breaks decisions.
 const CLOCK_LIMITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
@@ -166,7 +167,8 @@ async fn database(config: &Config, report: &mut Report) {
     triggers(&session, report).await;
     drift(&session, report).await;
     privileges(&session, report).await;
-    identity(&session, report).await;
+    identity(&session, config, report).await;
+    missed(&session, report).await;
     clock(&session, report).await;
     queue(&session, report).await;
 }
@@ -285,18 +287,46 @@ async fn privileges(session: &Session, report: &mut Report) {
     }
 }
 
-async fn identity(session: &Session, report: &mut Report) {
-    let same = "SELECT database_name = current_database() AND system_identifier IS NOT DISTINCT FROM (SELECT system_identifier FROM pg_control_system()), database_name FROM sms_installation";
-    match session.texts(same).await {
-        Ok(rows) if cell(&rows, 0) == "t" => {
-            report.ok("identity", "this is the database that ecar-sms was installed in")
+async fn identity(session: &Session, config: &Config, report: &mut Report) {
+    match session.texts("SELECT sms_identity()").await {
+        Ok(rows) if cell(&rows, 0).is_empty() => {
+            report.ok("identity", "this is the database that ecar-sms was installed in");
         }
-        Ok(rows) => report.warning(
-            "identity",
-            format!("this looks like a copy of the database \"{}\"", cell(&rows, 1)),
-            "do not run the daemon on a copy with a real provider: it would text real customers",
-        ),
+        Ok(rows) => {
+            let what = match config.sending.test_recipients.len() {
+                0 => "nothing is sent".to_owned(),
+                numbers => format!("only the {numbers} numbers of [sending] test_recipients are texted"),
+            };
+            report.error("identity", format!("this database is a copy: {}; {what}", cell(&rows, 0)), COPY_MEND);
+        }
         Err(error) => report.warning("identity", error.to_string(), "run: ecar-sms install"),
+    }
+}
+
+/// Events without a message, as the setting `catch_up_window` looks for them.
+async fn missed(session: &Session, report: &mut Report) {
+    let found = "SELECT kind, count(*), string_agg(source_id::text, ', ' ORDER BY at) FILTER (WHERE number <= 10) \
+                 FROM (SELECT m.*, row_number() OVER (PARTITION BY m.kind ORDER BY m.at) AS number FROM sms_setting s, \
+                 sms_garage_missed((extract(epoch FROM s.value::interval) * 1000)::bigint, 1000) m WHERE s.name = 'catch_up_window') m GROUP BY kind";
+    match session.texts(found).await {
+        Ok(rows) if rows.is_empty() => report.ok("missed", "every completion and invoice of late has its message"),
+        Ok(rows) => {
+            for row in &rows {
+                let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
+                let what = if text(0) == "invoice_created" { "invoice" } else { "service" };
+                report.warning(
+                    "missed",
+                    format!(
+                        "{} events made no {} message (were the triggers disabled?): {what} {}",
+                        text(1),
+                        text(0),
+                        text(2)
+                    ),
+                    format!("ecar-sms send {what} ID; or for all of them: ecar-sms setting set catch_up enqueue"),
+                );
+            }
+        }
+        Err(error) => report.warning("missed", error.to_string(), "run: ecar-sms install"),
     }
 }
 
@@ -330,11 +360,18 @@ async fn queue(session: &Session, report: &mut Report) {
         report.ok("queue", format!("{due} messages are due"));
     }
     if held > 0.0 {
-        report.warning(
-            "queue",
-            format!("{held} messages are held for staff"),
-            "ecar-sms list --status held; then release or cancel them",
-        );
+        let reasons = session.texts(include_str!("../../sql/staff/held.sql")).await.unwrap_or_default();
+        for row in &reasons {
+            let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
+            let (word, messages) = (text(0), text(1));
+            report.warning(
+                "queue",
+                format!("{messages} messages are held for staff: {word}"),
+                format!(
+                    "ecar-sms list --status held; then ecar-sms release --reason {word}, or cancel --reason {word}"
+                ),
+            );
+        }
     }
     if unknown > 0.0 {
         report.warning(

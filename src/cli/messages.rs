@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::args::{ListArgs, SendArgs, SendWhat};
+use super::args::{ListArgs, SendArgs, SendWhat, Which};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::{output, when};
+use crate::message::kind::Kind;
 use crate::outbox::staff::Message;
 
 /// Characters of a text shown in a list.
@@ -162,6 +163,33 @@ pub async fn act(client: &Client, action: &str, ids: &[i64], as_json: bool) -> R
         output::json(&serde_json::to_value(done).map_err(Failure::failed)?);
     }
     Ok(exit)
+}
+
+/// Cancels or releases messages by their ids, or all that match; says how many.
+///
+/// # Errors
+/// As the client's, and wrong usage.
+pub async fn act_on(client: &Client, action: &str, which: &Which, as_json: bool) -> Result<Exit, Failure> {
+    if !which.ids.is_empty() {
+        return act(client, action, &which.ids, as_json).await;
+    }
+    if let Some(kind) = &which.kind {
+        kind.parse::<Kind>().map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    for age in [&which.since, &which.until].into_iter().flatten() {
+        when::duration(age).map_err(Failure::usage)?;
+    }
+    let body = json!({
+        "kind": which.kind, "reason": which.reason, "since": which.since, "until": which.until, "all": which.all,
+    });
+    let answer: Value = client.ask(Method::POST, &format!("/v1/messages/{action}"), Some(&body)).await?;
+    if as_json {
+        output::json(&answer);
+    } else {
+        let done = if action == "release" { "released" } else { "cancelled" };
+        output::say(&format!("{} messages {done}", answer["messages"]));
+    }
+    Ok(Exit::Done)
 }
 
 /// Sends by hand. With `--wait`: exit 0 when it was sent, 75 when that is still open, 1 otherwise.

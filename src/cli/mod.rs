@@ -77,6 +77,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Install { dry_run, role } => {
             admin::install(&config::load(globals.config.as_deref())?, role.as_deref(), dry_run).await
         }
+        Command::Adopt => admin::adopt(&config::load(globals.config.as_deref())?).await,
         Command::Uninstall { dry_run } => admin::uninstall(&config::load(globals.config.as_deref())?, dry_run).await,
         Command::Doctor { json } => doctor::run(&globals, json).await,
         Command::Gateway { listen, script } => admin::gateway(listen, script.as_deref()).await,
@@ -84,8 +85,8 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::List(filter) => messages::list(&client(), &filter, &zone()).await,
         Command::Show { id, json } => messages::show(&client(), id, json, &zone()).await,
         Command::Resend { ids, json } => messages::act(&client(), "resend", &ids, json).await,
-        Command::Cancel { ids, json } => messages::act(&client(), "cancel", &ids, json).await,
-        Command::Release { ids, json } => messages::act(&client(), "release", &ids, json).await,
+        Command::Cancel { which, json } => messages::act_on(&client(), "cancel", &which, json).await,
+        Command::Release { which, json } => messages::act_on(&client(), "release", &which, json).await,
         Command::Send(send) => messages::send(&client(), &send, &zone()).await,
         Command::Setting { action } => settings::run(&client(), action).await,
         Command::Pause => {

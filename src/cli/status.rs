@@ -43,6 +43,9 @@ fn print(status: &Status, zone: &TimeZone) {
     for problem in &status.problems {
         line("problem", &output::visible(problem));
     }
+    for note in &status.notes {
+        line("note", note);
+    }
     line("wake-ups", &output::visible(&status.wake));
     match &status.queue {
         Some(queue) => {
@@ -60,6 +63,18 @@ fn print(status: &Status, zone: &TimeZone) {
         }
         None => line("queue", "not known: the database is out of reach"),
     }
+    for held in &status.held {
+        let word = output::visible(&held.reason);
+        line("held", &format!("{} {word}: ecar-sms release --reason {word}, or cancel --reason {word}", held.messages));
+    }
+    for missed in &status.missed {
+        let doubt = if missed.certain { "" } else { " (perhaps: the garage wrote no time)" };
+        let (kind, id) = (output::visible(&missed.kind), missed.source_id);
+        line("missed", &format!("{kind} {id} made no message, {}{doubt}", when::show(missed.at, zone)));
+    }
+    if status.missed_events > status.missed.len() {
+        line("missed", &format!("and {} more", status.missed_events - status.missed.len()));
+    }
     let today: Vec<String> =
         status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
     line("today", &if today.is_empty() { "nothing yet".to_owned() } else { today.join(", ") });
@@ -74,6 +89,12 @@ fn print(status: &Status, zone: &TimeZone) {
                 "{}: {state}; {} of {} requests under way",
                 provider.name, provider.in_flight, provider.concurrency
             ),
+        );
+    }
+    if let Some(problem) = &status.journal_problem {
+        line(
+            "journal",
+            &format!("not written: {}; after a kill, messages under way are in doubt", output::visible(problem)),
         );
     }
     if status.daemons.len() > 1 {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::crash;
+use crate::message::phone::{self, Countries};
 use crate::provider::generic::GenericConfig;
 pub use error::ConfigError;
 use error::wrong;
@@ -28,6 +30,9 @@ pub const DEFAULT_PATH: &str = "/etc/ecar-sms/config.toml";
 
 /// Largest configuration file, in bytes. A real one has a few kilobytes.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// Most numbers that a copy may text: a team's phones, not a garage's customers.
+const TEST_RECIPIENTS_LIMIT: usize = 100;
 
 /// Where values come from besides the file. The process environment in production, a map in tests.
 pub struct Surroundings<'a> {
@@ -130,7 +135,7 @@ fn without_value(message: &str) -> String {
 }
 
 fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let File { mut database, mut control, log, garage, sending, gateway, provider } = file;
+    let File { mut database, mut control, log, garage, mut sending, gateway, provider } = file;
     if let Some(url) = surroundings.credential("database_url")? {
         database.url = Some(url);
     }
@@ -140,12 +145,22 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     if let Some(socket) = surroundings.get("ECAR_SMS_SOCKET") {
         control.socket = PathBuf::from(socket);
     }
+    if let Some(point) = surroundings.get("ECAR_SMS_CRASH") {
+        crash::arm(&point);
+    }
+    // systemd separates several directories by colons; the unit has one.
+    if let Some(directory) =
+        surroundings.get("STATE_DIRECTORY").and_then(|text| text.split(':').next().map(PathBuf::from))
+    {
+        sending.state_directory = Some(directory);
+    }
     between("database.pool_size", database.pool_size.unwrap_or(4), 2, 50)?;
     between("sending.poll_interval", sending.poll_interval, Duration::from_millis(100), Duration::from_secs(60))?;
     between("sending.retry_first", sending.retry_first, Duration::from_millis(100), Duration::from_secs(3600))?;
     between("sending.retry_longest", sending.retry_longest, sending.retry_first, Duration::from_secs(86_400))?;
     between("sending.max_failures", sending.max_failures, 1, 1000)?;
     between("sending.max_segments", sending.max_segments, 1, 20)?;
+    sending.test_recipients = test_recipients(&sending.test_recipients, &garage.countries)?;
     between("log.keep_files", log.keep_files, 1, 3650)?;
 
     let mut warnings = Vec::new();
@@ -164,6 +179,19 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
         }
     }
     Ok(Config { database, control, log, garage, sending, providers, warnings })
+}
+
+/// The numbers that a copy of the database may text, in E.164.
+fn test_recipients(written: &[String], countries: &Countries) -> Result<Vec<String>, ConfigError> {
+    let key = "sending.test_recipients";
+    if written.len() > TEST_RECIPIENTS_LIMIT {
+        return Err(wrong(key, format!("{} numbers; at most {TEST_RECIPIENTS_LIMIT} are taken", written.len())));
+    }
+    let read = |(index, text): (usize, &String)| match phone::normalise(text, countries) {
+        Ok(normalised) => Ok(normalised.number.as_str().to_owned()),
+        Err(refusal) => Err(wrong(key, format!("number {} of the list: {refusal}", index + 1))),
+    };
+    written.iter().enumerate().map(read).collect()
 }
 
 /// The gateway of four environment variables, when there is a key.
@@ -313,6 +341,16 @@ mod tests {
         assert_eq!(config.database_url().unwrap(), "postgresql:///from_file");
         assert_eq!(config.providers.len(), 1);
         assert!(!format!("{config:?}").contains("from_file"));
+    }
+
+    #[test]
+    fn test_recipients_are_numbers_and_few() {
+        let config = with(&[], "[sending]\ntest_recipients = [\"20 000 001\", \"+21620000002\"]\n").unwrap();
+        assert_eq!(config.sending.test_recipients, ["+21620000001", "+21620000002"]);
+        let error = with(&[], "[sending]\ntest_recipients = [\"20 000 001\", \"20 00\"]\n").err().unwrap().to_string();
+        assert!(error.contains("sending.test_recipients") && error.contains("number 2"), "{error}");
+        let many = format!("[sending]\ntest_recipients = [{}]\n", "\"20 000 001\", ".repeat(101));
+        assert!(with(&[], &many).err().unwrap().to_string().contains("at most 100"));
     }
 
     #[test]

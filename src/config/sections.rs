@@ -144,6 +144,11 @@ pub struct SendingConfig {
     pub max_failures: u32,
     /// Longest text, in segments.
     pub max_segments: u32,
+    /// Where the journal stands; also `STATE_DIRECTORY`, which systemd sets. Without one, what was being sent when the daemon was
+    /// killed is in doubt.
+    pub state_directory: Option<PathBuf>,
+    /// Whom a copy of the database may text, as E.164 once read; at most 100.
+    pub test_recipients: Vec<String>,
 }
 
 impl Default for SendingConfig {
@@ -154,6 +159,8 @@ impl Default for SendingConfig {
             retry_longest: Duration::from_secs(600),
             max_failures: 10,
             max_segments: 10,
+            state_directory: None,
+            test_recipients: Vec::new(),
         }
     }
 }

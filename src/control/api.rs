@@ -23,6 +23,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::message::kind::Kind;
 use crate::message::phone::{self, Countries};
+use crate::outbox::bulk::{self, BulkAction, Selection};
 use crate::outbox::settings;
 use crate::outbox::staff::{self, Action, Filter, Message, Request};
 
@@ -40,6 +41,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/messages", get(list).post(create))
+        .route("/v1/messages/release", post(release_many))
+        .route("/v1/messages/cancel", post(cancel_many))
         .route("/v1/messages/{id}", get(show))
         .route("/v1/messages/{id}/{action}", post(act))
         .route("/v1/settings", get(list_settings))
@@ -223,6 +226,49 @@ async fn act(
     let shown = staff::act(&desk.vitals.database, action, id, peer.name()).await?;
     info!(msg.id = id, action = ?action, by = peer.name(), "staff acted");
     Ok(Json(staff::show(&desk.vitals.database, shown).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkBody {
+    kind: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+async fn release_many(
+    State(desk): State<Arc<Desk>>,
+    Extension(peer): Extension<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    many(&desk, &peer, BulkAction::Release, parse(body)?).await
+}
+
+async fn cancel_many(
+    State(desk): State<Arc<Desk>>,
+    Extension(peer): Extension<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    many(&desk, &peer, BulkAction::Cancel, parse(body)?).await
+}
+
+async fn many(desk: &Desk, peer: &Peer, action: BulkAction, body: BulkBody) -> Result<Response, Problem> {
+    if let Some(kind) = &body.kind {
+        kind.parse::<Kind>().map_err(|error| Problem::refused(error.to_string()))?;
+    }
+    let selection = Selection {
+        kind: body.kind,
+        reason: body.reason,
+        since: body.since.as_deref().map(duration).transpose()?,
+        until: body.until.as_deref().map(duration).transpose()?,
+        all: body.all,
+    };
+    let messages = bulk::act(&desk.vitals.database, action, &selection, peer.name()).await?;
+    info!(messages, action = ?action, selection = ?selection, by = peer.name(), "staff acted on many messages");
+    Ok(Json(json!({ "messages": messages })).into_response())
 }
 
 async fn list_settings(State(desk): State<Arc<Desk>>) -> Result<Json<Vec<settings::SettingRow>>, Problem> {

@@ -10,14 +10,20 @@ use tokio::sync::watch;
 
 use crate::db::Database;
 use crate::db::listener::Hearing;
+use crate::garage::missed::Missed;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::outbox::guards::Guards;
 use crate::outbox::pulse::Pulse;
 use crate::outbox::settings::Settings;
-use crate::outbox::staff::{self, Owner, Queue, Today};
+use crate::outbox::staff::{self, Held, Owner, Queue, Today};
 use crate::provider::Providers;
 
 /// No look at the outbox for this long means that the database is out of reach.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
+
+/// Events without a message that a status names; it counts the rest.
+const MISSED_SHOWN: usize = 20;
 
 /// The parts of the daemon that a status is made of.
 #[derive(Clone)]
@@ -30,8 +36,12 @@ pub struct Vitals {
     pub owner: Arc<AtomicI32>,
     /// The claimer's beats and looks.
     pub pulse: Arc<Pulse>,
+    /// Whether this database may be sent from.
+    pub guards: Arc<Guards>,
     /// Set while results cannot be written.
     pub results_blocked: Arc<AtomicBool>,
+    /// The local journal.
+    pub journal: Arc<Journal>,
     /// Providers in force.
     pub providers: watch::Receiver<Providers>,
     /// Settings in force.
@@ -80,10 +90,24 @@ pub struct Status {
     pub paused: bool,
     /// The outbox; null while the database is out of reach.
     pub queue: Option<Queue>,
+    /// What is held for staff, by reason.
+    #[serde(default)]
+    pub held: Vec<Held>,
+    /// Garage events that made no message: the first twenty.
+    #[serde(default)]
+    pub missed: Vec<Missed>,
+    /// How many there are.
+    #[serde(default)]
+    pub missed_events: usize,
+    /// What an operator should see although nothing is wrong.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Settled since midnight.
     pub today: Vec<Today>,
     /// Providers.
     pub providers: Vec<ProviderStatus>,
+    /// Why the journal is not written, when it should be: after a kill, messages under way would be in doubt.
+    pub journal_problem: Option<String>,
     /// Daemons alive on this database.
     pub daemons: Vec<Owner>,
 }
@@ -97,6 +121,7 @@ impl Vitals {
         } else if self.pulse.since_look() > LOOK_LIMIT {
             problems.push("the outbox has not been looked at for a while".to_owned());
         }
+        problems.extend(self.guards.copy());
         if self.results_blocked.load(Ordering::Relaxed) {
             problems.push("results cannot be written; nothing is sent until they are".to_owned());
         }
@@ -119,6 +144,8 @@ impl Vitals {
     pub async fn status(&self) -> Status {
         let mut problems = self.problems();
         let queue = staff::queue(&self.database).await;
+        let held = staff::held(&self.database).await.unwrap_or_default();
+        let (missed, missed_events) = self.guards.missed_events(MISSED_SHOWN);
         let today = staff::today(&self.database, &self.zone).await.unwrap_or_default();
         let daemons = staff::owners(&self.database).await.unwrap_or_default();
         if let Err(error) = &queue {
@@ -155,8 +182,13 @@ impl Vitals {
             },
             paused: self.settings.borrow().paused,
             queue: queue.ok(),
+            held,
+            missed,
+            missed_events,
+            notes: self.guards.note().into_iter().collect(),
             today,
             providers,
+            journal_problem: self.journal.problem(),
             daemons,
         }
     }

@@ -29,6 +29,8 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "outbox", include_str!("../../sql/migrations/0001_outbox.sql")),
     (2, "settings", include_str!("../../sql/migrations/0002_settings.sql")),
     (3, "staff", include_str!("../../sql/migrations/0003_staff.sql")),
+    (4, "ladder", include_str!("../../sql/migrations/0004_ladder.sql")),
+    (5, "guards", include_str!("../../sql/migrations/0005_guards.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
@@ -36,6 +38,7 @@ const GARAGE: &[&str] = &[
     include_str!("../../sql/garage/triggers.sql"),
     include_str!("../../sql/garage/facts.sql"),
     include_str!("../../sql/garage/reminders.sql"),
+    include_str!("../../sql/garage/missed.sql"),
 ];
 
 const PRIVILEGES: &str = include_str!("../../sql/install/privileges.sql");
@@ -127,6 +130,24 @@ pub async fn install(target: &Target, role: Option<&str>, dry_run: bool) -> Resu
     Ok(plan)
 }
 
+/// What differs from the database that was installed in; none: it is this one.
+///
+/// # Errors
+/// [`InstallError`].
+pub async fn identity(target: &Target) -> Result<Option<String>, InstallError> {
+    let client = connect(target).await?;
+    Ok(client.query_one("SELECT sms_identity()", &[]).await.map_err(DbError::from)?.get(0))
+}
+
+/// Makes a copy the installation; returns how many messages are held, none when there was nothing to do.
+///
+/// # Errors
+/// [`InstallError`]; nothing has changed then.
+pub async fn adopt(target: &Target) -> Result<Option<i64>, InstallError> {
+    let client = connect(target).await?;
+    Ok(client.query_one("SELECT sms_adopt()", &[]).await.map_err(DbError::from)?.get(0))
+}
+
 /// Removes everything, or plans to when `dry_run`. Returns the SQL.
 ///
 /// # Errors
@@ -190,8 +211,8 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
     sql.push_str(PRIVILEGES);
     let _ = writeln!(
         sql,
-        "INSERT INTO sms_installation (system_identifier, database_name, version)\n\
-         SELECT (SELECT system_identifier FROM pg_control_system()), current_database(), {version}\n\
+        "INSERT INTO sms_installation (system_identifier, database_name, outbox_oid, version)\n\
+         SELECT sms_system_identifier(), current_database(), 'sms_outbox'::regclass::oid::bigint, {version}\n\
          ON CONFLICT (only_one) DO UPDATE SET version = excluded.version;\nSELECT sms_maintain();\nCOMMIT;",
         version = literal(env!("CARGO_PKG_VERSION"))
     );

@@ -73,6 +73,7 @@ fn type_named(word: &str) -> Option<Type> {
         "boolean" => Type::BOOL,
         "timestamptz" => Type::TIMESTAMPTZ,
         "bigint[]" => Type::INT8_ARRAY,
+        "boolean[]" => Type::BOOL_ARRAY,
         "int[]" => Type::INT4_ARRAY,
         "text[]" => Type::TEXT_ARRAY,
         _ => return None,
@@ -104,12 +105,26 @@ statements! {
     POSTPONE = "outbox/postpone";
     /// Keeps results that came too late.
     EVIDENCE = "outbox/evidence";
+    /// Garage events around those of a batch.
+    NEIGHBOURS = "outbox/neighbours";
     /// Frees rows of ours that were never handed out.
     UNCLAIM = "outbox/unclaim";
     /// Finds rows of dead owners.
     RESCUE = "outbox/rescue";
-    /// Decides about rows in doubt.
-    RESOLVE = "outbox/resolve";
+    /// Messages in doubt that are to be looked at.
+    DOUBTFUL = "outbox/doubtful";
+    /// What is decided about them.
+    DECIDE = "outbox/decide";
+    /// Which of a provider's ids belong to other messages.
+    ACCOUNTED = "outbox/accounted";
+    /// What a dead daemon held.
+    LEFTOVER = "outbox/leftover";
+    /// A sign of life, and who else works.
+    BEAT = "daemon/beat";
+    /// This daemon stops.
+    LEAVE = "daemon/leave";
+    /// What this database is called in the names of journals.
+    IDENTIFY = "daemon/identify";
     /// Takes an owner number.
     REGISTER = "daemon/register";
     /// Reads the settings.
@@ -120,6 +135,12 @@ statements! {
     MAINTAIN = "daemon/maintain";
     /// Enqueues reminders.
     REMIND = "daemon/remind";
+    /// Which database this is.
+    IDENTITY = "daemon/identity";
+    /// Garage events without a message.
+    MISSED = "daemon/missed";
+    /// Enqueues them.
+    CATCH_UP = "daemon/catch_up";
     /// Reads facts.
     FACTS = "daemon/facts";
     /// Changes a setting.
@@ -138,6 +159,12 @@ statements! {
     CANCEL = "staff/cancel";
     /// Let go.
     RELEASE = "staff/release";
+    /// Let all go that match.
+    RELEASE_WHERE = "staff/release_where";
+    /// None of those that match.
+    CANCEL_WHERE = "staff/cancel_where";
+    /// What is held, by reason.
+    HELD = "staff/held";
     /// Whether a source exists.
     EXISTS = "staff/exists";
     /// The live table at a glance.

@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest `detail` kept, in characters: enough for a provider's sentence, too little for a page of HTML.
 pub const DETAIL_LIMIT_CHARS: usize = 300;
 
 /// The outcome of one attempt. Every adapter answers with one of these; there is no other way to report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The provider took the message.
     Accepted {

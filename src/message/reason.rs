@@ -57,6 +57,8 @@ pub enum Reason {
     NotStarted,
     /// More events at once than the stampede limit allows.
     Stampede,
+    /// This database is a copy, and the number is not one of those that a copy may text.
+    NotATestRecipient,
 }
 
 impl Reason {
@@ -101,6 +103,7 @@ impl Reason {
             Self::Unknown => "unknown",
             Self::NotStarted => "not_started",
             Self::Stampede => "stampede",
+            Self::NotATestRecipient => "not_a_test_recipient",
         }
     }
 }

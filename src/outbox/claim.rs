@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::floor::Look;
-use super::lease::{Claimed, Lease, Row};
+use super::lease::{Lease, Row};
+use super::stage::Claimed;
 use crate::db::{Database, DbError, Row as DatabaseRow, field, statement};
 use crate::message::kind::Kind;
 
@@ -23,6 +24,8 @@ pub struct Batch {
     pub wanted: bool,
     /// How long until the next scheduled row is due.
     pub next_due: Option<Duration>,
+    /// Which `sms_outbox` it was: its OID.
+    pub outbox_oid: i64,
     /// The database's clock.
     pub database_now: jiff::Timestamp,
 }
@@ -40,6 +43,8 @@ pub struct Claim {
     pub token: i64,
     /// How long the lease lasts.
     pub lease: Duration,
+    /// Whether every request is written down in the journal before it is written.
+    pub journaled: bool,
 }
 
 /// Claims.
@@ -59,6 +64,7 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
                 ("owner", &claim.owner),
                 ("token", &claim.token),
                 ("lease_ms", &lease_ms),
+                ("journaled", &claim.journaled),
             ],
         )
         .await?;
@@ -87,6 +93,7 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
         settings_version: field::<Option<i64>>(head, "settings_version")?.unwrap_or_default(),
         wanted: field(head, "wanted")?,
         next_due: field::<Option<f64>>(head, "next_due_s")?.map(seconds),
+        outbox_oid: field(head, "outbox_oid")?,
         database_now: field(head, "database_now")?,
     })
 }
@@ -95,7 +102,7 @@ fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed
     let kind: &str = field(row, "kind")?;
     let kind: Kind = kind.parse().map_err(|_| DbError::Unexpected(format!("message {id} has kind {kind}")))?;
     Ok(Claimed {
-        lease: Lease { id, token, attempt: field(row, "attempt")?, ends },
+        lease: Lease { id, token, attempt: field(row, "attempt")?, ends, segment: None },
         row: Row {
             kind,
             source_id: field(row, "source_id")?,
@@ -107,6 +114,9 @@ fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed
             source_at: field(row, "source_at")?,
             failures: field(row, "failures")?,
             observed: field(row, "observed")?,
+            created_at: field(row, "created_at")?,
+            doubt: field(row, "doubt")?,
+            doubt_provider: field(row, "doubt_provider")?,
             age: field::<Option<f64>>(row, "age_s")?.map(seconds).unwrap_or_default(),
         },
     })

@@ -17,26 +17,39 @@
 //! **Settle.** One settler task writes results, as many as have come in, fenced by the token. While results cannot be
 //! written nothing is claimed; they are kept and tried again until they are.
 //!
-//! **Rescue.** Rows whose lease ran out belong to a daemon that died. What became of them is unknown: they wait for proof,
-//! then the policy of their kind decides. They are never simply queued again.
+//! **Rescue.** Rows of a daemon that died are sorted by its [`journal`](crate::journal), where it is at hand: never written, answered,
+//! or in doubt. Without it all whose lease ran out are in doubt. What is in doubt is never simply queued again: [`doubt`] asks for
+//! receipts and the provider, and in the end the policy of the kind.
 //!
 //! **Wake.** The claimer polls; a NOTIFY only shortens the wait. It asks for one (a flag) before it sleeps, and looks once
 //! more after asking.
+//!
+//! **Guards.** Before all this: is this the database that we were installed in ([`guards`]), and is this a flood ([`stampede`])?
+//! A copy is not texted from, a flood is held for staff.
 //!
 //! A statement whose answer is lost may have taken effect. A claim: the rows are leased to a token that was never handed
 //! out, and [`rescue::unclaim`] frees them, since nothing was sent. A settlement: it is run again; the second run finds
 //! nothing, which is taken as done.
 
+pub mod bulk;
 pub mod claim;
+pub mod doubt;
+pub mod fleet;
 pub mod floor;
+pub mod guards;
 pub mod lease;
 pub mod ledger;
 pub mod prepare;
 pub mod pulse;
+pub mod recall;
+pub mod recover;
 pub mod rescue;
+pub mod result;
 pub mod send;
 pub mod settings;
 pub mod settle;
 pub mod staff;
+pub mod stage;
+pub mod stampede;
 pub mod wake;
 pub mod worker;

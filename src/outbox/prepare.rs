@@ -9,8 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::lease::{Claimed, Finished, Ready, Rendered, Row};
+use super::guards::Guards;
+use super::lease::{Rendered, Row};
+use super::result::Finished;
 use super::settings::Settings;
+use super::stage::{Claimed, Ready};
 use crate::db::{Database, DbError};
 use crate::garage::facts;
 use crate::message::encoding;
@@ -33,6 +36,8 @@ pub struct Preparer {
     pub countries: Countries,
     /// Longest text, in segments.
     pub max_segments: u32,
+    /// Whom a copy may text.
+    pub guards: Arc<Guards>,
 }
 
 /// A row with what is known about its source.
@@ -40,6 +45,18 @@ pub struct Preparer {
 pub struct Informed {
     claimed: Claimed,
     facts: Option<Facts>,
+}
+
+impl Informed {
+    /// The row.
+    pub fn claimed(&self) -> &Claimed {
+        &self.claimed
+    }
+
+    /// The row, without its facts.
+    pub fn into_claimed(self) -> Claimed {
+        self.claimed
+    }
 }
 
 impl Preparer {
@@ -117,6 +134,10 @@ impl Preparer {
                 return Err(claimed.skip(Reason::of_refusal(&refusal), Some(refusal.to_string())));
             }
         };
+        if !self.guards.may_text(number.as_str()) {
+            let detail = "this database is a copy; [sending] test_recipients does not name this number";
+            return Err(claimed.skip(Reason::NotATestRecipient, Some(detail.to_owned())));
+        }
         let text = match facts {
             Some(facts) => match self.texts.render(*kind, facts) {
                 Ok(text) => text,

@@ -1,7 +1,8 @@
 //! The senders: one for each claimed row, from facts to result, on a slot of its provider.
 //!
-//! A request is written only when the daemon is not stopping and the rest of the lease covers the longest time that it may
-//! take. The slot is free as soon as the provider has answered; the result goes to the settler. A panic here stops the
+//! A request is written only when the daemon is not stopping, the rest of the lease covers the longest time that it may
+//! take, and the journal, where there is one, says that it is about to be. Its answer is written there before anything else is done
+//! about it. The slot is free as soon as the provider has answered; the result goes to the settler. A panic here stops the
 //! daemon: what became of the message is not known, and its lease runs out.
 
 use std::sync::Arc;
@@ -11,19 +12,38 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::lease::{Armed, Claimed, Finished, RetryRules};
+use super::fleet::Fleet;
+use super::guards::Guards;
 use super::ledger::Ledger;
 use super::prepare::{Informed, Preparer};
 use super::pulse::Pulse;
+use super::recall::{Memory, Recall};
+use super::result::Finished;
 use super::settings::Settings;
 use super::settle::Settler;
+use super::stage::{Armed, Claimed, RetryRules};
+use crate::crash;
 use crate::db::Database;
+use crate::journal::{Answered, Begun, Journal, Key};
 use crate::message::outcome::Outcome;
+use crate::message::reason::Reason;
 use crate::metrics::Metrics;
 use crate::provider::Provider;
 use crate::provider::outgoing::Outgoing;
+
+/// Pause of a message whose lost attempt is still under way in this process.
+const RETURNED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause of a message that waits for the provider which alone may repeat it.
+const OTHER_PROVIDER_PAUSE: Duration = Duration::from_secs(10);
+
+/// When a provider is first asked what became of a message: it needs a moment to know itself.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Longest time until a message in doubt is looked at: the wait for proof may be shortened meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Everything that the claimer and its senders share.
 pub struct Shared {
@@ -33,8 +53,16 @@ pub struct Shared {
     pub preparer: Preparer,
     /// Where results go.
     pub settler: Settler,
+    /// Whether this database may be sent from.
+    pub guards: Arc<Guards>,
     /// Open claims.
     pub ledger: Arc<Ledger>,
+    /// Who else works on this database.
+    pub fleet: Fleet,
+    /// What a successor can read after a kill.
+    pub journal: Arc<Journal>,
+    /// What this process remembers in case the database forgets.
+    pub recall: Recall,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Beats and looks.
@@ -57,6 +85,8 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     /// The database's clock at the claim.
     pub now: Timestamp,
+    /// The claim promised that requests are written down before they are written.
+    pub journaled: bool,
 }
 
 impl Desk {
@@ -68,16 +98,18 @@ impl Desk {
         senders: &mut JoinSet<()>,
     ) {
         let (sourced, plain): (Vec<_>, Vec<_>) = rows.into_iter().partition(|claimed| claimed.row.kind.has_source());
-        for (claimed, slot) in plain.into_iter().zip(slots.split_off(sourced.len())) {
-            senders.spawn(Arc::clone(&self).handle(Preparer::plain(claimed), slot));
+        let rest = slots.split_off(sourced.len());
+        if !plain.is_empty() {
+            let informed = plain.into_iter().map(Preparer::plain).collect();
+            senders.spawn(Arc::clone(&self).handle_batch(informed, rest));
         }
         if !sourced.is_empty() {
-            senders.spawn(self.handle_batch(sourced, slots));
+            senders.spawn(self.inform_batch(sourced, slots));
         }
     }
 
-    /// Rows that speak of a source: facts in one call, then each on its own.
-    async fn handle_batch(self: Arc<Self>, rows: Vec<Claimed>, slots: Vec<OwnedSemaphorePermit>) {
+    /// Rows that speak of a source: facts in one call.
+    async fn inform_batch(self: Arc<Self>, rows: Vec<Claimed>, slots: Vec<OwnedSemaphorePermit>) {
         let (informed, finished) = self.shared.preparer.inform(rows).await;
         if informed.is_empty() {
             self.provider.circuit().not_probed(Instant::now());
@@ -85,8 +117,33 @@ impl Desk {
         for finished in finished {
             self.shared.settler.record(finished).await;
         }
+        self.handle_batch(informed, slots).await;
+    }
+
+    /// Rows with their facts: those that may be sent are written down in the journal together, then each goes its own way.
+    async fn handle_batch(self: Arc<Self>, informed: Vec<Informed>, slots: Vec<OwnedSemaphorePermit>) {
+        let mut armed = Vec::with_capacity(informed.len());
+        for (informed, slot) in informed.into_iter().zip(slots) {
+            match self.arm(informed) {
+                Ok(one) => armed.push((one, slot)),
+                Err(finished) => {
+                    drop(slot);
+                    self.provider.circuit().not_probed(Instant::now());
+                    self.shared.settler.record(finished).await;
+                }
+            }
+        }
+        if let Err(problem) = self.write_down(&mut armed) {
+            // The claim promised a journal: without it nothing may be sent.
+            debug!(error = %problem, messages = armed.len(), "the journal failed; these messages go back unsent");
+            self.provider.circuit().not_probed(Instant::now());
+            for (one, _slot) in armed {
+                self.shared.settler.record(one.give_back()).await;
+            }
+            return;
+        }
         let mut senders: JoinSet<()> =
-            informed.into_iter().zip(slots).map(|(informed, slot)| Arc::clone(&self).handle(informed, slot)).collect();
+            armed.into_iter().map(|(one, slot)| Arc::clone(&self).handle(one, slot)).collect();
         while let Some(ended) = senders.join_next().await {
             if let Err(panic) = ended {
                 // Passed on: the claimer stops the daemon.
@@ -95,25 +152,85 @@ impl Desk {
         }
     }
 
-    /// One message, from facts to result. The slot is free as soon as the provider has answered.
-    async fn handle(self: Arc<Self>, informed: Informed, slot: OwnedSemaphorePermit) {
-        let finished = match self.arm(informed) {
-            Ok(armed) => self.send(armed).await,
-            Err(finished) => {
-                self.provider.circuit().not_probed(Instant::now());
-                finished
-            }
-        };
-        drop(slot);
-        self.shared.settler.record(finished).await;
-    }
-
     fn arm(&self, informed: Informed) -> Result<Armed, Finished> {
+        let informed = self.recall(informed)?;
         let ready = self.shared.preparer.prepare(informed, &self.settings, self.now)?;
         if self.shared.stop.is_cancelled() {
             return Err(ready.give_back());
         }
         ready.arm(Instant::now(), self.provider.timeout())
+    }
+
+    /// A row that this process knows more about than the database does, and one that another provider must repeat, go back.
+    fn recall(&self, informed: Informed) -> Result<Informed, Finished> {
+        let Claimed { lease, row } = informed.claimed();
+        let known = self.shared.recall.of(lease.id, row.created_at.as_microsecond(), lease.attempt);
+        if let Some(memory) = known {
+            warn!(
+                msg.id = lease.id,
+                msg.attempt = lease.attempt,
+                known = ?memory,
+                "the database has lost an attempt of this message; it is not simply sent again"
+            );
+            let claimed = informed.into_claimed();
+            return Err(match memory {
+                Memory::UnderWay => claimed.defer(RETURNED_PAUSE, Reason::NotStarted, None, None),
+                Memory::Accepted { provider, provider_message_id } => {
+                    claimed.sent_before(provider, provider_message_id)
+                }
+                Memory::Doubt { provider, attempt } => claimed.in_doubt_before(provider, attempt),
+            });
+        }
+        match row.doubt_provider.as_deref() {
+            Some(asked) if asked != self.provider.name() => {
+                let detail = format!("it may have been sent by {asked}, and no other provider may repeat it");
+                Err(informed.into_claimed().defer(OTHER_PROVIDER_PAUSE, Reason::Unknown, Some(detail), None))
+            }
+            _ => Ok(informed),
+        }
+    }
+
+    /// Enters attempts that are about to be made into the journal and the memory.
+    fn write_down(&self, armed: &mut [(Armed, OwnedSemaphorePermit)]) -> std::io::Result<()> {
+        if armed.is_empty() {
+            return Ok(());
+        }
+        crash::point(crash::BEFORE_JOURNAL_BEGIN);
+        if self.journaled {
+            let entries: Vec<Begun> = armed.iter().map(|(one, _)| self.begun(one)).collect();
+            let segment = self.shared.journal.begin(&entries)?;
+            for (one, _) in armed.iter_mut() {
+                one.journaled(segment);
+            }
+        }
+        crash::point(crash::AFTER_JOURNAL_BEGIN);
+        for (one, _) in armed.iter() {
+            let (lease, created_us) = (one.lease(), one.row().created_at.as_microsecond());
+            self.shared.recall.remember(lease.id, created_us, lease.attempt, Memory::UnderWay);
+        }
+        Ok(())
+    }
+
+    fn begun(&self, armed: &Armed) -> Begun {
+        let (lease, rendered) = (armed.lease(), armed.rendered());
+        Begun {
+            key: Key { id: lease.id, token: lease.token },
+            attempt: lease.attempt,
+            created_us: armed.row().created_at.as_microsecond(),
+            provider: self.provider.name().to_owned(),
+            recipient: rendered.recipient.clone(),
+            lang: rendered.lang.clone(),
+            body: rendered.body.clone(),
+            encoding: rendered.encoding.as_str().to_owned(),
+            segments: rendered.segments,
+        }
+    }
+
+    /// One message, from its request to its result. The slot is free as soon as the provider has answered.
+    async fn handle(self: Arc<Self>, armed: Armed, slot: OwnedSemaphorePermit) {
+        let finished = self.send(armed).await;
+        drop(slot);
+        self.shared.settler.record(finished).await;
     }
 
     async fn send(&self, armed: Armed) -> Finished {
@@ -134,6 +251,7 @@ impl Desk {
             }
         };
         let took = begun.elapsed();
+        self.remember(&armed, &outcome);
         self.shared.metrics.attempt(self.provider.name(), outcome.word(), took.as_secs_f64());
         // The provider's own words go to the record of the message; logs and status have them without number and text.
         let shown = outgoing.discreet(&outcome);
@@ -152,8 +270,37 @@ impl Desk {
         } else if changed {
             info!(provider.name = self.provider.name(), "the provider takes messages again");
         }
-        let rules = RetryRules { unknown_wait: self.settings.unknown_wait, ..self.shared.retry.clone() };
+        let rules = RetryRules { first_look: self.first_look(), ..self.shared.retry.clone() };
         armed.answered(outcome, self.provider.name(), open, &rules)
+    }
+
+    /// Writes down what came of an attempt, before anything else is done about it.
+    fn remember(&self, armed: &Armed, outcome: &Outcome) {
+        crash::point(crash::AFTER_ANSWER);
+        let lease = armed.lease();
+        if lease.segment.is_some() {
+            let key = Key { id: lease.id, token: lease.token };
+            self.shared.journal.answered(Answered { key, outcome: outcome.clone() });
+        }
+        crash::point(crash::AFTER_JOURNAL_ANSWER);
+        let attempt = armed.row().doubt.unwrap_or(lease.attempt);
+        match Memory::of(Some(outcome), self.provider.name(), attempt) {
+            Some(memory) => {
+                let created_us = armed.row().created_at.as_microsecond();
+                self.shared.recall.remember(lease.id, created_us, lease.attempt, memory);
+            }
+            None => self.shared.recall.forget(lease.id),
+        }
+    }
+
+    /// When a message in doubt is looked at first: soon where the provider can be asked or told again, otherwise when the wait for
+    /// proof is over.
+    fn first_look(&self) -> Duration {
+        if self.provider.can_look_up() || self.provider.deduplicates() {
+            FIRST_LOOK
+        } else {
+            self.settings.unknown_wait.min(LOOK_AGAIN)
+        }
     }
 
     fn log(&self, armed: &Armed, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {

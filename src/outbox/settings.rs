@@ -13,6 +13,17 @@ use crate::db::{Database, DbError, field, statement};
 use crate::message::kind::Kind;
 use crate::message::policy::{KindRules, Rules, UnknownPolicy};
 
+/// What happens to garage events that made no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are not looked for.
+    Off,
+    /// They are reported.
+    Report,
+    /// They are enqueued; those that may be none are reported.
+    Enqueue,
+}
+
 /// One row of `sms_setting`, for people.
 #[derive(Debug, Clone, Serialize)]
 pub struct SettingRow {
@@ -43,6 +54,12 @@ pub struct Settings {
     pub reminder_lead: Duration,
     /// Whether reminders are made at all.
     pub reminders_enabled: bool,
+    /// Garage events within one minute above which all are held; 0: no limit.
+    pub stampede_limit: usize,
+    /// What happens to garage events that made no message.
+    pub catch_up: CatchUp,
+    /// How far back they are looked for.
+    pub catch_up_window: Duration,
     /// What decisions rest on.
     pub rules: Rules,
 }
@@ -82,6 +99,9 @@ impl Settings {
             unknown_wait: Duration::MAX,
             reminder_lead: Duration::ZERO,
             reminders_enabled: false,
+            stampede_limit: 0,
+            catch_up: CatchUp::Off,
+            catch_up_window: Duration::ZERO,
             rules: Rules { kinds: BTreeMap::new(), invoice_settle: Duration::ZERO },
         }
     }
@@ -127,17 +147,20 @@ impl Settings {
             unknown_wait: duration("unknown_wait")?,
             reminder_lead: duration("appointment_reminder.lead")?,
             reminders_enabled: truth("appointment_reminder.enabled")?,
+            // The database takes whole numbers only.
+            stampede_limit: text("stampede_limit")?.parse().unwrap_or_default(),
+            catch_up: match text("catch_up")? {
+                "enqueue" => CatchUp::Enqueue,
+                "report" => CatchUp::Report,
+                _ => CatchUp::Off,
+            },
+            catch_up_window: duration("catch_up_window")?,
             rules: Rules { kinds, invoice_settle: duration("invoice_created.settle")? },
         })
     }
 
-    /// The kinds that are sent once more when in doubt.
-    pub fn resend_kinds(&self) -> Vec<&'static str> {
-        self.rules
-            .kinds
-            .iter()
-            .filter(|(_, rules)| rules.unknown_policy == UnknownPolicy::Resend)
-            .map(|(kind, _)| kind.as_str())
-            .collect()
+    /// Whether a message of this kind is sent once more when it is in doubt and no proof came.
+    pub fn resends(&self, kind: Kind) -> bool {
+        self.rules.kinds.get(&kind).is_some_and(|rules| rules.unknown_policy == UnknownPolicy::Resend)
     }
 }

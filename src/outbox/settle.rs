@@ -17,9 +17,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::lease::{Finished, Postponement, Settlement};
+use super::lease::{Lease, Rendered};
 use super::ledger::Ledger;
+use super::result::{Finished, Postponement, Settlement};
+use crate::crash;
 use crate::db::{Database, DbError, Row, field, statement};
+use crate::journal::Journal;
 use crate::message::reason::Reason;
 use crate::metrics::Metrics;
 
@@ -75,6 +78,8 @@ pub struct Task {
     pub database: Database,
     /// Open claims.
     pub ledger: Arc<Ledger>,
+    /// Told of what is settled.
+    pub journal: Arc<Journal>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Our owner number.
@@ -89,13 +94,14 @@ pub struct Task {
 pub fn settler(
     database: Database,
     ledger: Arc<Ledger>,
+    journal: Arc<Journal>,
     metrics: Arc<Metrics>,
     owner: Arc<AtomicI32>,
     recorded: tokio::sync::broadcast::Sender<Recorded>,
 ) -> (Settler, Task) {
     let (sender, results) = mpsc::channel(WAITING_LIMIT);
     let blocked = Arc::new(AtomicBool::new(false));
-    let task = Task { database, ledger, metrics, owner, recorded, results, blocked: Arc::clone(&blocked) };
+    let task = Task { database, ledger, journal, metrics, owner, recorded, results, blocked: Arc::clone(&blocked) };
     (Settler { results: sender, blocked }, task)
 }
 
@@ -109,7 +115,7 @@ impl Task {
             tokio::select! {
                 () = self.write_all(results) => {}
                 () = give_up.cancelled() => {
-                    error!("stopped before all results were written; the messages become unknown when their leases run out");
+                    error!("stopped before all results were written; the next start finds them in the journal, or has these messages in doubt");
                     return self.ledger.rows();
                 }
             }
@@ -120,8 +126,10 @@ impl Task {
     /// Writes a batch, however long it takes.
     async fn write_all(&self, results: Vec<Finished>) {
         let (settled, postponed) = split(results);
-        self.persist(&settled, write_settled, |it| (it.lease.id, it.lease.token)).await;
-        self.persist(&postponed, write_postponed, |it| (it.lease.id, it.lease.token)).await;
+        crash::point(crash::BEFORE_SETTLE);
+        self.persist(&settled, write_settled, |it| &it.lease).await;
+        self.persist(&postponed, write_postponed, |it| &it.lease).await;
+        crash::point(crash::AFTER_SETTLE);
         for it in &settled {
             self.metrics.settled(it.kind.as_str(), it.status);
         }
@@ -131,7 +139,7 @@ impl Task {
         }
     }
 
-    async fn persist<T, W>(&self, results: &[T], write: W, key: impl Fn(&T) -> (i64, i64))
+    async fn persist<T, W>(&self, results: &[T], write: W, lease: impl Fn(&T) -> &Lease)
     where
         T: Evidence,
         W: AsyncFn(&Database, &[&T]) -> Result<HashSet<i64>, DbError>,
@@ -146,12 +154,13 @@ impl Task {
                         info!("results are written again");
                     }
                     pause = RETRY_PAUSE.0;
-                    let lost: Vec<&T> = group.iter().filter(|it| !written.contains(&key(it).0)).copied().collect();
+                    let lost: Vec<&T> = group.iter().filter(|it| !written.contains(&lease(it).id)).copied().collect();
                     if !lost.is_empty() {
                         self.keep_evidence(&lost).await;
                     }
                     for it in &group {
-                        self.ledger.settled(key(it).1);
+                        self.ledger.settled(lease(it).token);
+                        self.journal.settled(lease(it).segment);
                     }
                 }
                 Err(DbError::Refused { message, .. }) if group.len() > 1 => {
@@ -246,10 +255,10 @@ impl Evidence for Postponement {
             self.lease.attempt,
             attempt.outcome,
             self.detail.clone(),
-            Some(attempt.provider.clone()),
+            attempt.provider.clone(),
             None,
-            Some(attempt.rendered.recipient.clone()),
-            Some(attempt.rendered.body.clone()),
+            attempt.rendered.as_ref().map(|it| it.recipient.clone()),
+            attempt.rendered.as_ref().map(|it| it.body.clone()),
         ))
     }
 }
@@ -300,6 +309,9 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
 }
 
 async fn write_postponed(database: &Database, results: &[&Postponement]) -> Result<HashSet<i64>, DbError> {
+    fn rendered(postponement: &Postponement) -> Option<&Rendered> {
+        postponement.attempt.as_ref().and_then(|attempt| attempt.rendered.as_ref())
+    }
     fn texts<'a>(
         results: &[&'a Postponement],
         pick: impl Fn(&'a Postponement) -> Option<&'a str>,
@@ -316,7 +328,8 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
     let uncounts: Vec<i32> = results.iter().map(|it| i32::from(it.attempt.is_none())).collect();
     let failed: Vec<i32> = results.iter().map(|it| i32::from(it.failed)).collect();
     let segments: Vec<Option<i32>> =
-        results.iter().map(|it| it.attempt.as_ref().and_then(|it| i32::try_from(it.rendered.segments).ok())).collect();
+        results.iter().map(|it| rendered(it).and_then(|it| i32::try_from(it.segments).ok())).collect();
+    let doubts: Vec<Option<i32>> = results.iter().map(|it| it.doubt.as_ref().map(|(attempt, _)| *attempt)).collect();
     let rows = database
         .query(
             &statement::POSTPONE,
@@ -330,12 +343,14 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
                 ("reasons", &texts(results, |it| Some(it.reason.as_str()))),
                 ("details", &texts(results, |it| it.detail.as_deref())),
                 ("observed", &texts(results, |it| it.observed.as_deref())),
-                ("recipients", &texts(results, |it| it.attempt.as_ref().map(|it| it.rendered.recipient.as_str()))),
-                ("bodies", &texts(results, |it| it.attempt.as_ref().map(|it| it.rendered.body.as_str()))),
-                ("encodings", &texts(results, |it| it.attempt.as_ref().map(|it| it.rendered.encoding.as_str()))),
+                ("recipients", &texts(results, |it| rendered(it).map(|it| it.recipient.as_str()))),
+                ("bodies", &texts(results, |it| rendered(it).map(|it| it.body.as_str()))),
+                ("encodings", &texts(results, |it| rendered(it).map(|it| it.encoding.as_str()))),
                 ("segments", &segments),
-                ("providers", &texts(results, |it| it.attempt.as_ref().map(|it| it.provider.as_str()))),
+                ("providers", &texts(results, |it| it.attempt.as_ref().and_then(|it| it.provider.as_deref()))),
                 ("outcomes", &texts(results, |it| it.attempt.as_ref().map(|it| it.outcome))),
+                ("doubts", &doubts),
+                ("doubt_providers", &texts(results, |it| it.doubt.as_ref().map(|(_, provider)| provider.as_str()))),
             ],
         )
         .await?;

@@ -330,6 +330,25 @@ pub async fn queue(database: &Database) -> Result<Queue, StaffError> {
     })
 }
 
+/// What is held for staff, one line a reason.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Held {
+    /// The reason's word; empty when there is none.
+    pub reason: String,
+    /// How many.
+    pub messages: i64,
+}
+
+/// Counts what is held.
+///
+/// # Errors
+/// [`StaffError::Database`].
+pub async fn held(database: &Database) -> Result<Vec<Held>, StaffError> {
+    let rows = database.query(&statement::HELD, &[]).await?;
+    let read = |row: &Row| Ok::<_, DbError>(Held { reason: field(row, "reason")?, messages: field(row, "messages")? });
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
 /// What was settled today, one line a status.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Today {

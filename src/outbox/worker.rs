@@ -15,11 +15,14 @@ use tracing::{debug, error, info};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
 use super::floor::Floor;
-use super::lease::Claimed;
+use super::guards;
 use super::rescue;
 use super::send::{Desk, Shared};
 use super::settings::Settings;
+use super::stage::Claimed;
+use super::stampede::Stampede;
 use super::wake::WakeFlag;
+use crate::crash;
 use crate::db::DbError;
 use crate::message::reason::Reason;
 use crate::provider::circuit::Admission;
@@ -30,6 +33,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Rows in one claim at most, whatever the number of slots: bounds the memory of a batch.
 const CLAIM_LIMIT: usize = 500;
+
+/// Pause while this daemon's share of the requests at once is used up: about the time of one answer.
+const SHARE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Pauses after a failed claim.
 const CLAIM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -48,6 +54,7 @@ pub struct Claimer {
     senders: JoinSet<()>,
     pause: Duration,
     said_idle: Option<&'static str>,
+    stampede: Stampede,
 }
 
 /// How a turn ended.
@@ -83,6 +90,7 @@ impl Claimer {
             senders: JoinSet::new(),
             pause: CLAIM_PAUSE.0,
             said_idle: None,
+            stampede: Stampede::default(),
         }
     }
 
@@ -128,6 +136,14 @@ impl Claimer {
         let settings = self.settings.borrow().clone();
         if settings.paused {
             return self.idle("paused by setting; messages wait").await;
+        }
+        if self.shared.guards.is_due(Instant::now())
+            && let Err(problem) = guards::check(&self.shared.database, &self.shared.guards).await
+        {
+            return self.failed(&problem);
+        }
+        if !self.shared.guards.may_claim() {
+            return self.idle("this database is a copy; messages wait").await;
         }
         let providers = self.providers.borrow_and_update().clone();
         if providers.is_empty() {
@@ -180,7 +196,15 @@ impl Claimer {
         provider: &Arc<Provider>,
         admission: Admission,
     ) -> (Vec<OwnedSemaphorePermit>, Duration) {
-        let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT };
+        let share = self.shared.fleet.share(provider.concurrency());
+        if let Some(pace) = provider.pace() {
+            pace.share(share, provider.concurrency());
+        }
+        let free = share.saturating_sub(provider.in_flight());
+        if free == 0 && self.shared.fleet.daemons() > 1 {
+            return (Vec::new(), SHARE_PAUSE);
+        }
+        let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT.min(free.max(1)) };
         let Ok(Ok(first)) = tokio::time::timeout(TICK, Arc::clone(provider.slots()).acquire_owned()).await else {
             return (Vec::new(), Duration::ZERO);
         };
@@ -208,7 +232,8 @@ impl Claimer {
         self.claims += 1;
         let token = (i64::from(self.owner) << 32) | (self.claims & 0xffff_ffff);
         let lease = provider.timeout() + LEASE_MARGIN;
-        let claim = Claim { floor, slots: slots.len(), owner: self.owner, token, lease };
+        let journaled = self.shared.journal.usable();
+        let claim = Claim { floor, slots: slots.len(), owner: self.owner, token, lease, journaled };
         if admission == Admission::Probe {
             provider.circuit().probing(now);
         }
@@ -225,12 +250,21 @@ impl Claimer {
                 return self.lost_claim(&problem).await;
             }
         };
+        if !batch.rows.is_empty() {
+            crash::point(crash::AFTER_CLAIM);
+        }
         self.shared.ledger.claimed(token, batch.rows.len());
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
         if let Some(pace) = provider.pace() {
             pace.give_back(slots.len() - batch.rows.len());
+        }
+        if !self.shared.guards.knows(batch.outbox_oid) {
+            // Restored over, since the last look: what was claimed may have been sent before.
+            provider.circuit().not_probed(Instant::now());
+            self.give_back(batch.rows).await;
+            return Turn::Again;
         }
         let settings = match self.settings_at(batch.settings_version, settings).await {
             Ok(settings) => settings,
@@ -250,14 +284,37 @@ impl Claimer {
             provider.circuit().not_probed(Instant::now());
         }
         let full = batch.look.full;
-        slots.truncate(batch.rows.len());
+        let claimed = batch.rows.len();
+        let rows = match self.stampede.hold_back(&self.shared.database, batch.rows, &settings).await {
+            Ok((rows, held)) => {
+                for finished in held {
+                    self.shared.settler.record(finished).await;
+                }
+                rows
+            }
+            Err((rows, problem)) => {
+                provider.circuit().not_probed(Instant::now());
+                self.give_back(rows).await;
+                return self.failed(&problem);
+            }
+        };
+        if rows.len() < claimed {
+            if let Some(pace) = provider.pace() {
+                pace.give_back(claimed - rows.len());
+            }
+            if rows.is_empty() {
+                provider.circuit().not_probed(Instant::now());
+            }
+        }
+        slots.truncate(rows.len());
         let desk = Desk {
             shared: Arc::clone(&self.shared),
             provider: Arc::clone(provider),
             settings,
             now: batch.database_now,
+            journaled,
         };
-        Arc::new(desk).dispatch(batch.rows, slots, &mut self.senders);
+        Arc::new(desk).dispatch(rows, slots, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
             debug!(error = %problem, "the wake flag could not be cleared");
         }

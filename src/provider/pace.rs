@@ -6,6 +6,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -15,35 +16,72 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 /// to the provider, long enough that a fast one is fed in batches.
 const BURST: Duration = Duration::from_millis(20);
 
-/// A rate.
+/// How long to wait for a rate of which no part is ours, before looking again.
+const NOTHING_OURS: Duration = Duration::from_secs(1);
+
+/// A rate, or a share of one.
 #[derive(Debug)]
 pub struct Pace {
-    limiter: DefaultDirectRateLimiter,
-    burst: usize,
+    rate: f64,
+    /// Replaced when the share changes; the claimer alone takes from it, so nobody waits for the lock.
+    limiter: Mutex<Limiter>,
     returned: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Limiter {
+    share: (usize, usize),
+    burst: usize,
+    /// None: nothing of the rate is ours.
+    governor: Option<DefaultDirectRateLimiter>,
+}
+
+impl Limiter {
+    fn new(rate: f64, share: (usize, usize)) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "small counts")]
+        let rate = rate * share.0 as f64 / share.1.max(1) as f64;
+        let burst = (rate * BURST.as_secs_f64()).floor().clamp(1.0, 10_000.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=10000")]
+        let burst = burst as u32;
+        let quota = Duration::try_from_secs_f64(1.0 / rate)
+            .ok()
+            .and_then(Quota::with_period)
+            .zip(NonZeroU32::new(burst))
+            .map(|(quota, burst)| quota.allow_burst(burst));
+        Self { share, burst: usize::try_from(burst).unwrap_or(usize::MAX), governor: quota.map(RateLimiter::direct) }
+    }
 }
 
 impl Pace {
     /// `rate` messages per second, above 0; `None` when that is no rate.
     pub fn new(rate: f64) -> Option<Self> {
-        let burst = (rate * BURST.as_secs_f64()).floor().clamp(1.0, 10_000.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=10000")]
-        let burst = NonZeroU32::new(burst as u32)?;
-        let period = Duration::try_from_secs_f64(1.0 / rate).ok()?;
-        let quota = Quota::with_period(period)?.allow_burst(burst);
-        Some(Self {
-            limiter: RateLimiter::direct(quota),
-            burst: usize::try_from(burst.get()).unwrap_or(usize::MAX),
-            returned: AtomicUsize::new(0),
-        })
+        let limiter = Limiter::new(rate, (1, 1));
+        limiter.governor.as_ref()?;
+        Some(Self { rate, limiter: Mutex::new(limiter), returned: AtomicUsize::new(0) })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on `part` of `whole` of the rate is ours.
+    pub fn share(&self, part: usize, whole: usize) {
+        let mut limiter = self.locked();
+        let same = limiter.share.0 * whole == part * limiter.share.1;
+        if !same {
+            *limiter = Limiter::new(self.rate, (part, whole));
+            self.returned.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Takes up to `wanted` messages, at most a burst. When there are none: how long until the next.
     pub fn take(&self, wanted: usize) -> Result<usize, Duration> {
-        let wanted = wanted.min(self.burst);
+        let limiter = self.locked();
+        let Some(governor) = &limiter.governor else { return Err(NOTHING_OURS) };
+        let wanted = wanted.min(limiter.burst);
         let mut taken = self.returned.swap(0, Ordering::Relaxed).min(wanted);
         while taken < wanted {
-            match self.limiter.check() {
+            match governor.check() {
                 Ok(()) => taken += 1,
                 Err(_) if taken > 0 => break,
                 Err(not_until) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
@@ -54,7 +92,8 @@ impl Pace {
 
     /// Gives back what was taken and not used.
     pub fn give_back(&self, messages: usize) {
-        self.returned.store(messages.min(self.burst), Ordering::Relaxed);
+        let burst = self.locked().burst;
+        self.returned.store(messages.min(burst), Ordering::Relaxed);
     }
 }
 
@@ -85,6 +124,17 @@ mod tests {
         pace.give_back(500);
         assert_eq!(pace.take(32), Ok(1));
         assert!(pace.take(32).is_err());
+    }
+
+    #[test]
+    fn a_share_is_kept_and_no_share_sends_nothing() {
+        let pace = Pace::new(2_000.0).unwrap();
+        pace.share(1, 4);
+        assert_eq!(pace.take(1_000), Ok(10));
+        pace.share(0, 4);
+        assert!(pace.take(1).is_err());
+        pace.share(4, 4);
+        assert_eq!(pace.take(1_000), Ok(40));
     }
 
     #[test]

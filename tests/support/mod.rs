@@ -148,7 +148,12 @@ impl World {
         let server = tokio::task::spawn_blocking(server).await.unwrap();
         create_copy(server, &database, template).await;
         let url = server.url(&database);
-        Self::at(database, url, script).await
+        let world = Self::at(database, url, script).await;
+        if template == INSTALLED {
+            // A copy of the template would be taken for what it is.
+            world.batch("SELECT sms_adopt()").await;
+        }
+        world
     }
 
     /// With ecar-sms installed on a server of its own, which the test may stop; through TCP and with a password when the
@@ -162,6 +167,23 @@ impl World {
         world.batch(include_str!("../../sql/demo/garage.sql")).await;
         world.ok(["install"]).await;
         (world, server)
+    }
+
+    /// With an empty database, for a dump to be restored into.
+    pub async fn empty() -> Self {
+        let database = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let server = tokio::task::spawn_blocking(server).await.unwrap();
+        server.create_database(&database, None).await.unwrap();
+        let url = server.url(&database);
+        Self::at(database, url, Script::default()).await
+    }
+
+    /// Runs one of PostgreSQL's programs, which must succeed.
+    pub async fn postgres_program(&self, name: &str, arguments: &[&str]) {
+        let mut command = Command::new(server().bin_dir().join(name));
+        command.args(arguments).env_remove("PGOPTIONS").kill_on_drop(true);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{name} {arguments:?}: {}", shown(&output));
     }
 
     /// At this database, which holds what the test put there.

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Client, Proxy, Request, Response};
 use secrecy::ExposeSecret;
@@ -16,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::GenericError;
 use super::answer::Answer;
 use super::config::GenericConfig;
+use crate::crash;
 
 /// How long an idle connection is kept. Gateways close theirs after 5 s at the earliest; using one while it is being
 /// closed would make a message unknown for nothing.
@@ -61,6 +64,7 @@ pub(super) async fn exchange(client: &Client, request: Request, deadline: Instan
     if Instant::now() >= deadline {
         return Exchange::NotSent("no time left to send".to_owned());
     }
+    let request = if crash::is_armed(crash::MID_REQUEST) { cut_short(request) } else { request };
     match timeout_at(deadline, client.execute(request)).await {
         Err(_) => Exchange::Unknown("no answer in time".to_owned()),
         Ok(Err(error)) => {
@@ -70,6 +74,21 @@ pub(super) async fn exchange(client: &Client, request: Request, deadline: Instan
         }
         Ok(Ok(response)) => Exchange::Answered(read(response, deadline, max_body_bytes).await),
     }
+}
+
+/// A request whose body ends the process when half of it is written; for fault tests.
+fn cut_short(mut request: Request) -> Request {
+    let whole = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+    let half = Bytes::from(whole[..whole.len() / 2].to_vec());
+    let rest = Bytes::from(whole[whole.len() / 2..].to_vec());
+    let halves = stream::iter([half]).chain(stream::once(async move {
+        // The first half is written when the stream is asked for more, but for what the kernel has yet to take.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        crash::point(crash::MID_REQUEST);
+        rest
+    }));
+    *request.body_mut() = Some(reqwest::Body::wrap_stream(halves.map(Ok::<_, std::io::Error>)));
+    request
 }
 
 async fn read(mut response: Response, deadline: Instant, max_body_bytes: usize) -> Answer {

@@ -1,7 +1,8 @@
 //! The composition root: what is started in which order, what stops what, signals, systemd. No SQL, no HTTP.
 //!
 //! Start: configuration (a bad one ends here, before anything is bound), control socket, ready. Then the database, for as
-//! long as it takes: a server that is down at boot is no reason to fail. Then settler, claimer, housekeeper, listener.
+//! long as it takes: a server that is down at boot is no reason to fail. Then journal, settler, claimer, housekeeper, inspector,
+//! listener.
 //!
 //! Stop: no more claims; sends under way end and are settled; then the rest. A second signal gives requests under way up as
 //! unknown; results are written all the same. Only when they cannot be written within [`SETTLE_LIMIT`] does the daemon leave
@@ -9,9 +10,11 @@
 //!
 //! A task that ends unexpectedly stops the daemon with an error, and systemd starts it again.
 
+mod work;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -31,20 +34,23 @@ use crate::control::api;
 use crate::control::desk::{Desk, Reload};
 use crate::control::server::{ControlSocket, SocketError};
 use crate::control::status::Vitals;
-use crate::db::listener::{self, Hearing};
-use crate::db::{Database, DbError, Target, connect, field, statement};
+use crate::db::listener::Hearing;
+use crate::db::{Database, Target, connect};
+use crate::journal::Journal;
 use crate::message::template::Texts;
 use crate::metrics::Metrics;
-use crate::outbox::lease::RetryRules;
+use crate::outbox::fleet::Fleet;
+use crate::outbox::guards::Guards;
 use crate::outbox::ledger::Ledger;
 use crate::outbox::prepare::Preparer;
 use crate::outbox::pulse::Pulse;
-use crate::outbox::rescue::Housekeeper;
+use crate::outbox::recall::Recall;
 use crate::outbox::send::Shared;
 use crate::outbox::settings::Settings;
 use crate::outbox::settle;
-use crate::outbox::worker::Claimer;
+use crate::outbox::stage::RetryRules;
 use crate::provider::{Provider, Providers};
+use work::Work;
 
 /// How long results may take to be written after the last send has ended. Part of the unit's stop time-out.
 const SETTLE_LIMIT: Duration = Duration::from_secs(25);
@@ -55,9 +61,6 @@ const BEAT_LIMIT: Duration = Duration::from_secs(90);
 
 /// How often the watchdog and the status line are looked at.
 const VITALS_EVERY: Duration = Duration::from_secs(5);
-
-/// Pauses between attempts to reach the database at the start.
-const START_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// Results announced and not yet read by a waiting caller, who looks for itself when it missed some.
 const RECORDED_BACKLOG: usize = 1_024;
@@ -101,7 +104,9 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let owner = Arc::new(AtomicI32::new(0));
     let metrics = Arc::new(Metrics::default());
     let ledger = Arc::new(Ledger::default());
+    let journal = Arc::new(Journal::none());
     let pulse = Arc::new(Pulse::default());
+    let guards = Arc::new(Guards::new(config.sending.test_recipients.clone()));
     let wake = Arc::new(Notify::new());
     let (recorded, _) = broadcast::channel(RECORDED_BACKLOG);
     let (settings_sender, settings) = watch::channel(Arc::new(Settings::unknown()));
@@ -111,6 +116,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let (settler, settler_task) = settle::settler(
         database.clone(),
         Arc::clone(&ledger),
+        Arc::clone(&journal),
         Arc::clone(&metrics),
         Arc::clone(&owner),
         recorded.clone(),
@@ -121,7 +127,9 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         started_at: Timestamp::now(),
         owner: Arc::clone(&owner),
         pulse: Arc::clone(&pulse),
+        guards: Arc::clone(&guards),
         results_blocked: settler.blocked_flag(),
+        journal: Arc::clone(&journal),
         providers: providers.clone(),
         settings: settings.clone(),
         hearing,
@@ -153,16 +161,21 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
             texts,
             countries: config.garage.countries.clone(),
             max_segments: config.sending.max_segments,
+            guards: Arc::clone(&guards),
         },
+        guards,
         settler,
         ledger: Arc::clone(&ledger),
+        fleet: Fleet::default(),
+        journal: Arc::clone(&journal),
+        recall: Recall::default(),
         metrics: Arc::clone(&metrics),
         pulse: Arc::clone(&pulse),
         retry: RetryRules {
             first: config.sending.retry_first,
             longest: config.sending.retry_longest,
             max_failures: i32::try_from(config.sending.max_failures).unwrap_or(i32::MAX),
-            unknown_wait: Duration::ZERO,
+            first_look: Duration::ZERO,
         },
         stop: stop.clone(),
         hasten: hasten.clone(),
@@ -177,6 +190,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         wake,
         hearing_sender,
         poll: config.sending.poll_interval,
+        state_directory: config.sending.state_directory.clone(),
     };
     let mut worker = tokio::spawn(work.run());
 
@@ -219,13 +233,14 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         Err(panic) => Err(anyhow::Error::new(panic).context("a task of the daemon ended unexpectedly")),
     };
     let unwritten = finish(settler_handle, &give_up).await?;
+    journal.end();
     serve_until.cancel();
     control.await.context("the control socket's task ended unexpectedly")?;
     database.close();
     result?;
     if unwritten > 0 {
         anyhow::bail!(
-            "{unwritten} results could not be written to the database; their messages become unknown when the leases run out"
+            "{unwritten} results could not be written to the database; the next start finds them in the journal, or, without one, has these messages in doubt"
         );
     }
     info!("ecar-sms has stopped; everything is recorded");
@@ -260,104 +275,6 @@ async fn finish(mut settler: JoinHandle<usize>, give_up: &CancellationToken) -> 
         }
     };
     ended.context("the settler ended unexpectedly")
-}
-
-/// What works on the outbox, from the first connection to the last send.
-struct Work {
-    shared: Arc<Shared>,
-    owner: Arc<AtomicI32>,
-    direct: Option<Target>,
-    providers: watch::Receiver<Providers>,
-    settings_sender: watch::Sender<Arc<Settings>>,
-    settings: watch::Receiver<Arc<Settings>>,
-    wake: Arc<Notify>,
-    hearing_sender: watch::Sender<Hearing>,
-    poll: Duration,
-}
-
-impl Work {
-    async fn run(self) -> anyhow::Result<()> {
-        let stop = self.shared.stop.clone();
-        let Some(owner) = self.introduce().await else { return Ok(()) };
-        self.owner.store(owner, Ordering::Relaxed);
-        let background = CancellationToken::new();
-        let mut listening = match self.direct {
-            Some(target) => tokio::spawn(listener::run(
-                target,
-                owner,
-                Arc::clone(&self.wake),
-                self.hearing_sender,
-                background.clone(),
-            )),
-            None => {
-                self.hearing_sender.send_replace(Hearing::Polling("switched off by configuration".to_owned()));
-                let background = background.clone();
-                tokio::spawn(async move { background.cancelled().await })
-            }
-        };
-        let housekeeper = Housekeeper {
-            database: self.shared.database.clone(),
-            ledger: Arc::clone(&self.shared.ledger),
-            metrics: Arc::clone(&self.shared.metrics),
-            owner,
-            settings: self.settings,
-        };
-        let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
-        let claimer = Claimer::new(self.shared, owner, self.providers, self.settings_sender, self.wake, self.poll);
-        let mut claiming = tokio::spawn(claimer.run());
-        let result = tokio::select! {
-            ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
-            ended = &mut housekeeping => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the housekeeper ended by itself"))),
-            ended = &mut listening => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener ended by itself"))),
-        };
-        stop.cancel();
-        if !claiming.is_finished() {
-            // Another task failed: sends under way still end as they should.
-            if let Err(error) = claiming.await {
-                error!(error = %error, "the claimer ended unexpectedly");
-            }
-        }
-        background.cancel();
-        for task in [listening, housekeeping] {
-            if !task.is_finished() {
-                task.await.context("a background task ended unexpectedly")?;
-            }
-        }
-        result
-    }
-
-    /// Takes an owner number and reads the settings, for as long as it takes. `None` when told to stop meanwhile.
-    async fn introduce(&self) -> Option<i32> {
-        let mut pause = START_PAUSE.0;
-        loop {
-            match self.try_introduce().await {
-                Ok(owner) => return Some(owner),
-                Err(problem) => {
-                    if self.shared.pulse.failed(&problem.to_string()) {
-                        error!(error = %problem, "the daemon cannot begin yet; it tries again");
-                    }
-                }
-            }
-            self.shared.pulse.beat();
-            tokio::select! {
-                () = self.shared.stop.cancelled() => return None,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(START_PAUSE.1);
-        }
-    }
-
-    async fn try_introduce(&self) -> Result<i32, DbError> {
-        let database = &self.shared.database;
-        let settings = Settings::load(database).await?;
-        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let pid = i32::try_from(std::process::id()).unwrap_or_default();
-        let row = database
-            .query_one(&statement::REGISTER, &[("host", &host), ("pid", &pid), ("version", &env!("CARGO_PKG_VERSION"))])
-            .await?;
-        self.settings_sender.send_replace(Arc::new(settings));
-        field(&row, "owner")
-    }
 }
 
 fn target_of(url: &str, name: &str) -> Result<Target, ConfigError> {

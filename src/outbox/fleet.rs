@@ -1,0 +1,115 @@
+//! Several daemons on one database: each takes its share of what a provider allows, so that the limits hold in sum.
+//!
+//! Every daemon says every [`BEAT_EVERY`] that it works, in its row of `sms_owner`, and counts the others. Requests at once are dealt
+//! out one by one in order of start, and the rate in the same proportion: of a provider that allows one request at once only
+//! the first daemon sends, and the next is its hot standby. A newcomer is believed at once, a departure at the second look; and a
+//! newcomer that finds others waits for [`JOIN_WAIT`], until they have seen it, before its first claim. So the sum may fall short for
+//! some seconds and never exceeds the limit. A daemon alone waits for nothing.
+//!
+//! The claims need none of this: no two daemons can claim the same row.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::db::{Database, DbError, field, statement};
+
+/// How often a daemon says that it works.
+pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Without a word for this long a daemon counts as gone: several beats, so that a slow moment is no departure.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How long a newcomer waits for the others to see it: two of their beats, and a moment.
+pub const JOIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Who works on this database, as far as a share depends on it.
+#[derive(Debug)]
+pub struct Fleet {
+    daemons: AtomicU32,
+    rank: AtomicU32,
+    /// A lower number than believed, seen once.
+    fewer: AtomicU32,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { daemons: AtomicU32::new(1), rank: AtomicU32::new(0), fewer: AtomicU32::new(0) }
+    }
+}
+
+impl Fleet {
+    /// Beats, and learns who else works.
+    ///
+    /// # Errors
+    /// [`DbError`]: what was known stays in force.
+    pub async fn beat(&self, database: &Database, owner: i32) -> Result<(), DbError> {
+        let quiet_ms = i64::try_from(QUIET.as_millis()).unwrap_or(i64::MAX);
+        let row = database.query_one(&statement::BEAT, &[("owner", &owner), ("quiet_ms", &quiet_ms)]).await?;
+        let count = |name| Ok::<_, DbError>(u32::try_from(field::<i64>(&row, name)?).unwrap_or(u32::MAX));
+        self.learn(count("daemons")?.max(1), count("rank")?);
+        Ok(())
+    }
+
+    fn learn(&self, daemons: u32, rank: u32) {
+        let known = (self.daemons.load(Ordering::Relaxed), self.rank.load(Ordering::Relaxed));
+        if (daemons, rank) == known {
+            self.fewer.store(0, Ordering::Relaxed);
+            return;
+        }
+        if daemons < known.0 && self.fewer.swap(daemons, Ordering::Relaxed) == 0 {
+            return;
+        }
+        self.fewer.store(0, Ordering::Relaxed);
+        self.daemons.store(daemons, Ordering::Relaxed);
+        self.rank.store(rank, Ordering::Relaxed);
+        info!(daemons, rank, "daemons on this database; each takes its share of the providers' limits");
+    }
+
+    /// How many daemons work, this one included.
+    pub fn daemons(&self) -> u32 {
+        self.daemons.load(Ordering::Relaxed)
+    }
+
+    /// This daemon's part of `limit` requests at once.
+    pub fn share(&self, limit: usize) -> usize {
+        let daemons = usize::try_from(self.daemons()).unwrap_or(usize::MAX).max(1);
+        let rank = usize::try_from(self.rank.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        limit / daemons + usize::from(rank < limit % daemons)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(daemons: u32, rank: u32) -> Fleet {
+        let fleet = Fleet::default();
+        fleet.learn(daemons, rank);
+        fleet
+    }
+
+    #[test]
+    fn shares_add_up_to_the_limit_however_many_share_it() {
+        for daemons in 1..8 {
+            for limit in 0..40 {
+                let sum: usize = (0..daemons).map(|rank| fleet(daemons, rank).share(limit)).sum();
+                assert_eq!(sum, limit, "{daemons} daemons");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_believed_at_once_and_a_departure_at_the_second_look() {
+        let fleet = fleet(2, 0);
+        assert_eq!(fleet.share(10), 5);
+        fleet.learn(1, 0);
+        assert_eq!(fleet.share(10), 5);
+        fleet.learn(2, 0);
+        fleet.learn(1, 0);
+        assert_eq!(fleet.share(10), 5, "not twice in a row");
+        fleet.learn(1, 0);
+        assert_eq!(fleet.share(10), 10);
+    }
+}
