@@ -70,7 +70,6 @@ async fn several(scale: Scale, number: usize) -> Verdict {
     for daemon in daemons {
         daemon.kill().await;
     }
-    stage.age_leases().await;
     let daemons = (0..number).map(|it| stage.world.spawn(stage.command(it))).collect();
     stage.finish(format!("{number} daemons, {kills} kills"), daemons, 0).await
 }

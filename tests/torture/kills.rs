@@ -59,7 +59,6 @@ async fn kill_9(scale: Scale, ladder: Ladder) -> Verdict {
     }
     stage.stop_load().await;
     let rate = stage.rate();
-    stage.age_leases().await;
     let daemon = stage.daemon();
     let allowed = if ladder == Ladder::Resend { unanswered } else { 0 };
     let mut verdict = stage.finish(format!("{kills} kills, {rate:.0} messages/s"), vec![daemon], allowed).await;
@@ -95,7 +94,6 @@ pub async fn crash_points(scale: Scale) -> Verdict {
         }
     }
     stage.stop_load().await;
-    stage.age_leases().await;
     let daemon = stage.daemon();
     let mut verdict = stage.finish(format!("{deaths} deaths at {} points", POINTS.len()), vec![daemon], 0).await;
     verdict.require(unknown.is_empty(), || format!("the program did not die at {}", unknown.join(", ")));

@@ -97,7 +97,6 @@ pub async fn clocks(scale: Scale) -> Verdict {
     set(&of_server, 0);
     stage.stop_load().await;
     daemon.kill().await;
-    stage.age_leases().await;
     let daemon = start(&stage);
     let mut judged = stage.finish(format!("{jumps} jumps of both clocks"), vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);

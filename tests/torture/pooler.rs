@@ -78,7 +78,6 @@ async fn worked(mut stage: Stage) -> Verdict {
         daemon.kill().await;
     }
     stage.stop_load().await;
-    stage.age_leases().await;
     let daemon = stage.daemon();
     stage.finish(format!("transaction mode, {kills} kills"), vec![daemon], 0).await
 }

@@ -218,7 +218,8 @@ fields = [
         Some(begun.elapsed())
     }
 
-    /// Lets the leases of dead daemons run out at once. Only after all of them were killed: a live one relies on its lease.
+    /// Lets all leases run out at once, where no journal tells what became of the messages of a dead daemon. Only after all
+    /// daemons were killed: a live one relies on its lease.
     pub async fn age_leases(&self) {
         self.sql("UPDATE sms_outbox SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'sending'")
             .await;
