@@ -7,7 +7,7 @@ use ecar_sms::gateway::Script;
 
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node, text};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::World;
 
 /// What a daemon may take, KiB.
@@ -73,19 +73,19 @@ pub async fn clocks(scale: Scale) -> Verdict {
         stage.world.spawn(command)
     };
     let mut daemon = start(&stage);
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     let mut verdict = Verdict::default();
     stage.receives(100, STALL).await;
     let truly = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await;
     let mut jumps = 0;
-    for _ in 0..scale.pick(1, 3) {
+    for _ in 0..scale.pick(1, 2) {
         for (by_daemon, by_server) in JUMPS {
             set(&of_daemon, by_daemon);
             set(&of_server, by_server);
             let jump = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await - truly - i64::from(by_server);
             assert!(jump.abs() < 600, "the server's clock did not follow: {jump} s off");
             jumps += 1;
-            let goes_on = stage.receives(scale.pick(100, 1_000), STALL).await;
+            let goes_on = stage.receives(scale.pick(50, 500), STALL).await;
             verdict.require(goes_on.is_some(), || format!("nothing was sent with clocks off by {by_daemon} s and {by_server} s"));
             if jumps % 4 == 0 {
                 daemon.kill().await;

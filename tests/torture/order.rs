@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault::{Scale, Verdict};
 use crate::load::free_text;
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::session;
 
 /// The late row must be sent this long after its commit.
@@ -81,7 +81,7 @@ pub async fn locked_tables(scale: Scale) -> Verdict {
     }
     long.batch("COMMIT").await.unwrap();
     let done = format!("tables locked for {:.0} s", begun.elapsed().as_secs_f64());
-    stage.load(RATE / 3);
+    stage.load(stage.usual_rate() / 3);
     stage.receives(20, STALL).await;
     let mut judged = stage.finish(done, vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);

@@ -19,8 +19,8 @@ pub const CONCURRENCY: usize = 32;
 /// How long the gateway takes to answer: at least, and at most.
 pub const LATENCY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
 
-/// Messages per second of the usual load: a little more than the 300 that are asked for.
-pub const RATE: u64 = 330;
+/// Messages per second of the usual load, in small and in full: there a little more than the 300 that are asked for.
+const RATE: (u64, u64) = (120, 330);
 
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -171,6 +171,11 @@ fields = [
     pub fn load(&mut self, per_second: u64) {
         self.begun = Instant::now();
         self.load = Some(Load::start(&named(&self.plain_url), per_second, self.services));
+    }
+
+    /// Messages per second of the usual load.
+    pub fn usual_rate(&self) -> u64 {
+        self.scale.pick(RATE.0, RATE.1)
     }
 
     /// Stops the load.
