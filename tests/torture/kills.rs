@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 use crate::fault::{Scale, Verdict};
-use crate::stage::{LATENCY, Ladder, RATE, Stage};
+use crate::stage::{LATENCY, Ladder, Stage};
 
-/// How long a daemon lives after its first message, or, one time in [`EARLY`], after its start.
-const LIFE_MS: std::ops::Range<u64> = 0..400;
+/// How long a daemon lives, milliseconds: from almost nothing to well into its work.
+const LIFE_MS: std::ops::Range<u64> = 50..700;
 
-/// Every so many-th daemon may be killed before it has sent anything.
-const EARLY: usize = 5;
+/// One life in so many is counted from the start, which may be before the first message; the others from the first
+/// message, so that there is something to lose whatever the start takes.
+const EARLY_DEATHS: u32 = 5;
 
-/// How long a daemon may take to its first message before it is killed all the same.
-const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// How long a daemon may take to its first message.
+const FIRST_MESSAGE: Duration = Duration::from_secs(20);
 
 /// How long an answer may lie in the socket of a busy process before it is read.
 const UNREAD: Duration = Duration::from_millis(100);
@@ -52,28 +53,30 @@ pub async fn kill_9_resend(scale: Scale) -> Verdict {
 async fn kill_9(scale: Scale, ladder: Ladder) -> Verdict {
     let mut stage = Stage::new(scale, ladder).await;
     let kills = scale.pick(10, 200);
-    stage.load(RATE);
-    let mut unanswered = 0;
-    for number in 0..kills {
+    stage.load(stage.usual_rate());
+    let (mut unanswered, mut busy) = (0, 0);
+    for kill in 0..kills {
         let daemon = stage.daemon();
-        if number % EARLY != 0 {
-            stage.receives(1, FIRST_MESSAGE).await;
+        if kill % EARLY_DEATHS != 0 {
+            let first = stage.receives(1, FIRST_MESSAGE).await;
+            assert!(first.is_some(), "the daemon does not send:\n{}", daemon.log());
         }
         let life = Duration::from_millis(rand::rng().random_range(LIFE_MS));
         tokio::time::sleep(life).await;
         assert!(daemon.is_running(), "the daemon ended by itself:\n{}", daemon.log());
         let from = jiff::Timestamp::now() - LATENCY.1 - UNREAD;
         daemon.kill().await;
-        unanswered += stage.world.gateway.received().iter().rev().take_while(|it| it.at >= from).count();
+        let met = stage.world.gateway.received().iter().rev().take_while(|it| it.at >= from).count();
+        unanswered += met;
+        busy += u32::from(met > 0);
     }
     stage.stop_load().await;
     let rate = stage.rate();
-    stage.age_leases().await;
     let daemon = stage.daemon();
     let allowed = if ladder == Ladder::Resend { unanswered } else { 0 };
     let mut verdict = stage.finish(format!("{kills} kills, {rate:.0} messages/s"), vec![daemon], allowed).await;
-    verdict.note(format!("{unanswered} requests were under way without an answer at the kills"));
-    verdict.require(unanswered > 0, || "no request was under way at any kill: nothing was proved".to_owned());
+    verdict.note(format!("{unanswered} requests were under way without an answer at {busy} of the kills"));
+    verdict.require(busy >= kills / 2, || "most kills met no request under way: they prove little".to_owned());
     verdict.require(rate >= 300.0 || scale == Scale::Short, || "the load was below 300 messages/s".to_owned());
     verdict
 }
@@ -81,10 +84,10 @@ async fn kill_9(scale: Scale, ladder: Ladder) -> Verdict {
 /// A death at every named point of the protocol, early and in full work.
 pub async fn crash_points(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::LookUp).await;
-    stage.load(RATE / 3);
+    stage.load(stage.usual_rate() / 3);
     let (mut deaths, mut unknown) = (0, Vec::new());
     for point in POINTS {
-        for nth in scale.pick(&[1, 20][..], &[1, 2, 3, 20, 50]) {
+        for nth in scale.pick(&[3][..], &[1, 2, 3, 20, 50]) {
             let mut command = stage.world.command(["run"]);
             command.env("ECAR_SMS_CRASH", format!("{point}:{nth}"));
             let daemon = stage.world.spawn(command);
@@ -96,9 +99,7 @@ pub async fn crash_points(scale: Scale) -> Verdict {
             if daemon.is_running() {
                 daemon.kill().await;
                 if point == POINTS[0] {
-                    return Verdict::skipped(
-                        "the program knows no crash points: they are for tests, and not in a release",
-                    );
+                    return Verdict::skipped("the program knows no crash points: they are for tests, and not in a release");
                 }
                 unknown.push(point);
                 break;
@@ -107,7 +108,6 @@ pub async fn crash_points(scale: Scale) -> Verdict {
         }
     }
     stage.stop_load().await;
-    stage.age_leases().await;
     let daemon = stage.daemon();
     let mut verdict = stage.finish(format!("{deaths} deaths at {} points", POINTS.len()), vec![daemon], 0).await;
     verdict.require(unknown.is_empty(), || format!("the program did not die at {}", unknown.join(", ")));

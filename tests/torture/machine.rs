@@ -7,7 +7,7 @@ use ecar_sms::gateway::Script;
 
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node, text};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::World;
 
 /// What a daemon may take, KiB.
@@ -36,16 +36,11 @@ pub async fn memory(scale: Scale) -> Verdict {
     let peak = peak_kib(daemon.pid);
     daemon.stop().await;
     // The rest would take an hour; what is gone from here and was sent all the same would show as not recorded.
-    let left = stage
-        .number("WITH gone AS (DELETE FROM sms_outbox WHERE state = 'queued' RETURNING 1) SELECT count(*) FROM gone")
-        .await;
+    let left = stage.number("WITH gone AS (DELETE FROM sms_outbox WHERE state = 'queued' RETURNING 1) SELECT count(*) FROM gone").await;
     let mut verdict = Verdict::new(format!("{queued} queued"));
     verdict.require(took.is_some(), || format!("{sent} messages were not sent in time"));
     verdict.require(peak < MEMORY_KIB, || format!("the daemon took {peak} KiB"));
-    verdict.note(format!(
-        "peak memory {:.1} MiB; {left} of {queued} were left queued",
-        f64::from(u32::try_from(peak).unwrap()) / 1024.0
-    ));
+    verdict.note(format!("peak memory {:.1} MiB; {left} of {queued} were left queued", f64::from(u32::try_from(peak).unwrap()) / 1024.0));
     stage.judged(verdict, 0).await
 }
 
@@ -78,24 +73,20 @@ pub async fn clocks(scale: Scale) -> Verdict {
         stage.world.spawn(command)
     };
     let mut daemon = start(&stage);
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     let mut verdict = Verdict::default();
     stage.receives(100, STALL).await;
     let truly = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await;
     let mut jumps = 0;
-    for _ in 0..scale.pick(1, 3) {
+    for _ in 0..scale.pick(1, 2) {
         for (by_daemon, by_server) in JUMPS {
             set(&of_daemon, by_daemon);
             set(&of_server, by_server);
-            let jump = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await
-                - truly
-                - i64::from(by_server);
+            let jump = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await - truly - i64::from(by_server);
             assert!(jump.abs() < 600, "the server's clock did not follow: {jump} s off");
             jumps += 1;
-            let goes_on = stage.receives(scale.pick(100, 1_000), STALL).await;
-            verdict.require(goes_on.is_some(), || {
-                format!("nothing was sent with clocks off by {by_daemon} s and {by_server} s")
-            });
+            let goes_on = stage.receives(scale.pick(50, 500), STALL).await;
+            verdict.require(goes_on.is_some(), || format!("nothing was sent with clocks off by {by_daemon} s and {by_server} s"));
             if jumps % 4 == 0 {
                 daemon.kill().await;
                 daemon = start(&stage);
@@ -106,7 +97,6 @@ pub async fn clocks(scale: Scale) -> Verdict {
     set(&of_server, 0);
     stage.stop_load().await;
     daemon.kill().await;
-    stage.age_leases().await;
     let daemon = start(&stage);
     let mut judged = stage.finish(format!("{jumps} jumps of both clocks"), vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault::{Scale, Verdict};
 use crate::proxy::{Proxy, TROUBLES, Upstream};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::server;
 
 /// Bytes of a connection to the database within which its trouble comes: some statements.
@@ -16,7 +16,7 @@ const GATEWAY_REACH: usize = 2_000;
 /// Between daemon and database.
 pub async fn proxy_database(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::LookUp).await;
-    let times = scale.pick(4, 200);
+    let times = scale.pick(3, 200);
     let proxy = Proxy::start(Upstream::Unix(server().dir().join(".s.PGSQL.5432")), DATABASE_REACH, times).await;
     stage.world.url = format!("postgresql://postgres@{}/{}?sslmode=disable", proxy.addr, stage.world.database);
     // The pool's few connections take long to get into so much trouble: several daemons have more of them.
@@ -40,7 +40,7 @@ pub async fn proxy_gateway_resend(scale: Scale) -> Verdict {
 
 async fn proxy_gateway(scale: Scale, ladder: Ladder) -> Verdict {
     let mut stage = Stage::new(scale, ladder).await;
-    let times = scale.pick(20, 200);
+    let times = scale.pick(6, 200);
     let proxy = Proxy::start(Upstream::Tcp(stage.world.gateway.addr()), GATEWAY_REACH, times).await;
     stage.configure(&format!("http://{}/v1/messages", proxy.addr), "", "");
     // A connection carries one request at a time, so each trouble leaves at most one without an answer.
@@ -51,7 +51,7 @@ async fn proxy_gateway(scale: Scale, ladder: Ladder) -> Verdict {
 /// Runs the load until every trouble was made as often as wanted, then in calm until all is settled.
 async fn troubled(mut stage: Stage, proxy: &Proxy, times: usize, twice_allowed: usize, daemons: usize) -> Verdict {
     let patience = Duration::from_secs(stage.scale.pick(30, 150));
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     let daemons: Vec<_> = (0..daemons).map(|number| stage.world.spawn(stage.command(number))).collect();
     let begun = Instant::now();
     while proxy.counts().iter().any(|count| *count < times) && begun.elapsed() < patience {

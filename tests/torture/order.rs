@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault::{Scale, Verdict};
 use crate::load::free_text;
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::session;
 
 /// The late row must be sent this long after its commit.
@@ -31,7 +31,7 @@ pub async fn late_commit(scale: Scale) -> Verdict {
     let opened = Instant::now();
     stage.enqueue(LATER, later).await;
     let received = usize::try_from(later).unwrap();
-    stage.reaches(received, scale.patience()).await.expect("the later ones are sent");
+    stage.reaches(received, scale.patience() * 3).await.expect("the later ones are sent");
     tokio::time::sleep(open.saturating_sub(opened.elapsed())).await;
     let was_open = opened.elapsed();
     long.batch("COMMIT").await.unwrap();
@@ -81,7 +81,7 @@ pub async fn locked_tables(scale: Scale) -> Verdict {
     }
     long.batch("COMMIT").await.unwrap();
     let done = format!("tables locked for {:.0} s", begun.elapsed().as_secs_f64());
-    stage.load(RATE / 3);
+    stage.load(stage.usual_rate() / 3);
     stage.receives(20, STALL).await;
     let mut judged = stage.finish(done, vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);

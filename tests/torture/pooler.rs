@@ -6,7 +6,7 @@ use ecar_sms::demo::keeper::Keeper;
 
 use crate::fault::{Scale, Verdict};
 use crate::node::{keep, text};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::{server, until};
 
 /// Names the program, before any search.
@@ -71,14 +71,13 @@ async fn pooled(stage: &mut Stage, database: &str) -> Option<Keeper> {
 /// Sends under load, is killed now and then, and finishes.
 async fn worked(mut stage: Stage) -> Verdict {
     let kills = stage.scale.pick(1, 10);
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     for _ in 0..kills {
         let daemon = stage.daemon();
-        stage.receives(200, stage.scale.patience()).await;
+        stage.receives(100, stage.scale.patience()).await;
         daemon.kill().await;
     }
     stage.stop_load().await;
-    stage.age_leases().await;
     let daemon = stage.daemon();
     stage.finish(format!("transaction mode, {kills} kills"), vec![daemon], 0).await
 }

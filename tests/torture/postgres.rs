@@ -8,7 +8,7 @@ use rand::Rng as _;
 
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::World;
 
 /// The daemon must send again by itself this long after the server is back.
@@ -18,14 +18,14 @@ const GOES_ON: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_secs(60);
 
 /// How many messages are received between two faults.
-const BETWEEN: usize = 150;
+const BETWEEN: usize = 60;
 
 /// The server is stopped as by a crash, and started again.
 pub async fn immediate_stops(scale: Scale) -> Verdict {
     let (world, mut server) = World::on_its_own_server(Options::default(), "").await;
     let mut stage = Stage::on(world, scale, Ladder::LookUp).await;
     let daemon = stage.daemon();
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     let (stops, mut longest) = (scale.pick(2, 20), Duration::ZERO);
     let mut verdict = Verdict::default();
     for _ in 0..stops {
@@ -49,7 +49,7 @@ pub async fn terminated_backends(scale: Scale) -> Verdict {
          ORDER BY random() LIMIT 1) victim";
     let mut stage = Stage::new(scale, Ladder::LookUp).await;
     let daemon = stage.daemon();
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     stage.receives(BETWEEN, NEVER).await;
     let (wanted, mut ended) = (scale.pick(10, 200), 0);
     let begun = Instant::now();
@@ -79,7 +79,7 @@ pub async fn failovers(scale: Scale) -> Verdict {
     let (failovers, mut longest) = (scale.pick(1, 5), Duration::ZERO);
     let mut verdict = Verdict::default();
     let daemon = stage.daemon();
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     for turn in 1..=failovers {
         stage.receives(BETWEEN, NEVER).await;
         pause(0..500).await;

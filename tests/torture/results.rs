@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fault::{Scale, Verdict};
 use crate::judge::taken;
-use crate::stage::{CONCURRENCY, LATENCY, Ladder, RATE, Stage};
+use crate::stage::{CONCURRENCY, LATENCY, Ladder, Stage};
 use crate::support::until;
 
 /// Every settlement fails, whoever tries.
@@ -32,7 +32,7 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::Resend).await;
     let mut verdict = Verdict::default();
     let (turns, mut longest) = (scale.pick(1, 10), 0);
-    stage.load(RATE);
+    stage.load(stage.usual_rate());
     for _ in 0..turns {
         let daemon = stage.daemon();
         stage.receives(100, stage.scale.patience()).await;
@@ -51,8 +51,7 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
         verdict.require(claimed == 0, || format!("{claimed} messages were sent while no result could be recorded"));
         daemon.kill().await;
         stage.sql(MEND).await;
-        stage.age_leases().await;
-    }
+        }
     let accepted = taken(&stage.world.gateway);
     stage.stop_load().await;
     let daemon = stage.daemon();

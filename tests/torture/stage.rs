@@ -19,8 +19,8 @@ pub const CONCURRENCY: usize = 32;
 /// How long the gateway takes to answer: at least, and at most.
 pub const LATENCY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
 
-/// Messages per second of the usual load: a little more than the 300 that are asked for.
-pub const RATE: u64 = 330;
+/// Messages per second of the usual load, in small and in full: there a little more than the 300 that are asked for.
+const RATE: (u64, u64) = (120, 330);
 
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -173,6 +173,11 @@ fields = [
         self.load = Some(Load::start(&named(&self.plain_url), per_second, self.services));
     }
 
+    /// Messages per second of the usual load.
+    pub fn usual_rate(&self) -> u64 {
+        self.scale.pick(RATE.0, RATE.1)
+    }
+
     /// Stops the load.
     pub async fn stop_load(&mut self) {
         if let Some(load) = self.load.take() {
@@ -218,7 +223,8 @@ fields = [
         Some(begun.elapsed())
     }
 
-    /// Lets the leases of dead daemons run out at once. Only after all of them were killed: a live one relies on its lease.
+    /// Lets all leases run out at once, where no journal tells what became of the messages of a dead daemon. Only after all
+    /// daemons were killed: a live one relies on its lease.
     pub async fn age_leases(&self) {
         self.sql("UPDATE sms_outbox SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'sending'")
             .await;

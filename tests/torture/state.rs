@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::fault::{Scale, Verdict};
-use crate::stage::{Ladder, RATE, Stage};
+use crate::stage::{Ladder, Stage};
 use crate::support::Daemon;
 
 /// Mounts in a space of the daemon's own, so that nothing of it is left when the daemon has ended, then becomes the daemon.
@@ -59,8 +59,8 @@ fn wrapped(command: &Command, script: &str) -> Command {
 
 /// Daemons work under load in such a place, and are killed there.
 async fn killed(mut stage: Stage, start: impl Fn(&Stage) -> Daemon, remove: bool) -> Verdict {
-    let kills = stage.scale.pick(2, 20);
-    stage.load(RATE);
+    let kills = stage.scale.pick(1, 15);
+    stage.load(stage.usual_rate());
     let mut verdict = Verdict::default();
     for _ in 0..kills {
         let daemon = start(&stage);
@@ -68,7 +68,7 @@ async fn killed(mut stage: Stage, start: impl Fn(&Stage) -> Daemon, remove: bool
         if remove {
             std::fs::remove_dir_all(stage.state_directory(1)).unwrap();
         }
-        let went_on = stage.receives(200, stage.scale.patience()).await;
+        let went_on = stage.receives(100, stage.scale.patience()).await;
         verdict.require(went_on.is_some(), || "the daemon does not go on".to_owned());
         daemon.kill().await;
     }
