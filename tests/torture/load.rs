@@ -101,7 +101,8 @@ async fn write(url: String, writer: u64, per_second: u64, services: u64, stop: C
             };
             written += 1;
             let own = written * WRITERS + writer;
-            let service = Some(own / SERVICE_EVERY).filter(|number| own % SERVICE_EVERY == 0 && *number <= services);
+            let service =
+                Some(own / SERVICE_EVERY).filter(|number| own.is_multiple_of(SERVICE_EVERY) && *number <= services);
             let number = service.unwrap_or(services + own);
             let sql = service.map_or_else(|| free_text(number), complete);
             if matches!(tokio::time::timeout(INSERT_TIMEOUT, open.batch(&sql)).await, Ok(Ok(()))) {

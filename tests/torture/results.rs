@@ -51,7 +51,7 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
         verdict.require(claimed == 0, || format!("{claimed} messages were sent while no result could be recorded"));
         daemon.kill().await;
         stage.sql(MEND).await;
-        }
+    }
     let accepted = taken(&stage.world.gateway);
     stage.stop_load().await;
     let daemon = stage.daemon();
