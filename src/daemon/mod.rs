@@ -39,6 +39,7 @@ use crate::db::{Database, Target, connect};
 use crate::journal::Journal;
 use crate::message::template::Texts;
 use crate::metrics::Metrics;
+use crate::outbox::clock::Clock;
 use crate::outbox::fleet::Fleet;
 use crate::outbox::guards::Guards;
 use crate::outbox::ledger::Ledger;
@@ -166,6 +167,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         guards,
         settler,
         ledger: Arc::clone(&ledger),
+        clock: Clock::default(),
         fleet: Fleet::default(),
         journal: Arc::clone(&journal),
         recall: Recall::default(),

@@ -64,6 +64,7 @@ impl Work {
         let mut listening = match self.direct {
             Some(target) => tokio::spawn(listener::run(
                 target,
+                self.shared.database.clone(),
                 owner,
                 Arc::clone(&self.wake),
                 self.hearing_sender,

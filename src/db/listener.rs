@@ -4,6 +4,10 @@
 //! reading can fill the server's notification queue until commits of the application fail), asks for a sign of life
 //! every [`PING_EVERY`], and reconnects afresh with a growing pause. After every LISTEN it wakes the claimer, because
 //! what came before the LISTEN was not announced to it.
+//!
+//! Through a pooler in transaction mode LISTEN succeeds and nothing ever arrives. So each LISTEN is tried: another connection
+//! sends a notification, and only when it arrives does this one count as listening and take the lock, which a pooled session
+//! would keep for ever.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,10 +15,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio_postgres::AsyncMessage;
+use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{DbError, Target};
+use super::{Database, DbError, Target, statement};
 
 /// First half of the advisory lock's key, the owner number being the second: "sms" and a 3 in ASCII, unlikely to be another
 /// program's. Repeated in `sql/staff/owners.sql` and in `sms_maintain`.
@@ -28,6 +33,9 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a sign of life may take.
 const PING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the trial notification may take.
+const TRIAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to connect: first and longest.
 const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -44,6 +52,7 @@ pub enum Hearing {
 /// Listens until `stop`, through any number of reconnects.
 pub async fn run(
     target: Target,
+    database: Database,
     owner: i32,
     wake: Arc<Notify>,
     hearing: watch::Sender<Hearing>,
@@ -53,7 +62,7 @@ pub async fn run(
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = listen(&target, owner, &wake, &hearing) => ended,
+            ended = listen(&target, &database, owner, &wake, &hearing) => ended,
         };
         let Err(error) = ended;
         let now = Hearing::Polling(error.to_string());
@@ -76,37 +85,38 @@ pub async fn run(
 /// One connection, from connect to its end, which is always an error.
 async fn listen(
     target: &Target,
+    database: &Database,
     owner: i32,
     wake: &Arc<Notify>,
     hearing: &watch::Sender<Hearing>,
 ) -> Result<std::convert::Infallible, DbError> {
     let (client, mut connection) = target.config().connect(target.tls()).await?;
     let drain_wake = Arc::clone(wake);
+    let (heard, mut hears) = watch::channel(false);
     // The connection is driven by a task of its own, so that a slow statement never keeps it from draining the socket.
     let mut driver = AbortOnDrop(tokio::spawn(async move {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(_))) => drain_wake.notify_one(),
+                Some(Ok(AsyncMessage::Notification(_))) => {
+                    heard.send_replace(true);
+                    drain_wake.notify_one();
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return DbError::from(error),
                 None => return DbError::Unavailable("the connection was closed".to_owned()),
             }
         }
     }));
-    let start = async {
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        client
-            .query_typed(
-                "SELECT pg_try_advisory_lock($1, $2)",
-                &[(&LOCK_CLASS, tokio_postgres::types::Type::INT4), (&owner, tokio_postgres::types::Type::INT4)],
-            )
-            .await
-    };
-    let locked: bool = tokio::time::timeout(PING_DEADLINE, start)
-        .await
-        .map_err(|_| DbError::Unavailable("LISTEN was not answered".to_owned()))??
-        .first()
-        .is_some_and(|row| row.get(0));
+    within(client.batch_execute(&format!("LISTEN {CHANNEL}"))).await?;
+    database.query(&statement::TRY_NOTIFY, &[]).await?;
+    if !matches!(tokio::time::timeout(TRIAL_DEADLINE, hears.wait_for(|heard| *heard)).await, Ok(Ok(_))) {
+        return Err(DbError::Unavailable(
+            "a trial notification did not arrive: is this a pooler in transaction mode? name the way around it in [database] direct_url".to_owned(),
+        ));
+    }
+    let key = [(&LOCK_CLASS as _, Type::INT4), (&owner as _, Type::INT4)];
+    let rows = within(client.query_typed("SELECT pg_try_advisory_lock($1, $2)", &key)).await?;
+    let locked: bool = rows.first().is_some_and(|row| row.get(0));
     if !locked {
         debug!(owner, "the lock of this owner number is still held by an old session of ours");
     }
@@ -119,13 +129,17 @@ async fn listen(
                 return Err(ended.unwrap_or_else(|error| DbError::Unavailable(error.to_string())));
             }
             () = tokio::time::sleep(PING_EVERY) => {
-                match tokio::time::timeout(PING_DEADLINE, client.batch_execute("")).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Err(error.into()),
-                    Err(_) => return Err(DbError::Unavailable("the direct connection is silent".to_owned())),
-                }
+                within(client.batch_execute("")).await?;
             }
         }
+    }
+}
+
+/// An answer of the direct connection, in time.
+async fn within<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
+    match tokio::time::timeout(PING_DEADLINE, answer).await {
+        Ok(result) => result.map_err(DbError::from),
+        Err(_) => Err(DbError::Unavailable("the direct connection is silent".to_owned())),
     }
 }
 

@@ -117,6 +117,8 @@ statements! {
     DECIDE = "outbox/decide";
     /// Which of a provider's ids belong to other messages.
     ACCOUNTED = "outbox/accounted";
+    /// After a clock went back.
+    REWIND = "outbox/rewind";
     /// What a dead daemon held.
     LEFTOVER = "outbox/leftover";
     /// A sign of life, and who else works.
@@ -131,6 +133,8 @@ statements! {
     SETTINGS = "daemon/settings";
     /// Sets the wake flag.
     WANT_NOTIFY = "daemon/want_notify";
+    /// A notification for our own listener.
+    TRY_NOTIFY = "daemon/try_notify";
     /// Months and retention.
     MAINTAIN = "daemon/maintain";
     /// Enqueues reminders.

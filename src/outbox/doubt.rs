@@ -185,6 +185,10 @@ impl Inspector {
                 Asked::Later(wait, why) => open = Some(Verdict::Wait(wait.min(patience), why)),
             }
         }
+        // After a jump of the clock nobody knows how long it has waited.
+        if self.shared.clock.is_suspect(Instant::now()) {
+            return Verdict::Wait(ASK_AGAIN.0, None);
+        }
         match (open, absent) {
             (None, Some(provider)) => Verdict::NotTaken { provider },
             _ if patience.is_zero() => Verdict::Policy,

@@ -33,6 +33,7 @@
 
 pub mod bulk;
 pub mod claim;
+pub mod clock;
 pub mod doubt;
 pub mod fleet;
 pub mod floor;

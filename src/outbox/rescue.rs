@@ -5,12 +5,13 @@
 //! this machine that died are found sooner, by their journals (see [`recover`](super::recover)).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::clock;
 use super::fleet::BEAT_EVERY;
 use super::ledger::Ledger;
 use super::recover::Recovery;
@@ -61,6 +62,10 @@ impl Housekeeper {
         for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up] {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
+        // It may have gone back while no daemon looked.
+        if let Err(error) = clock::rewind(&self.shared.database).await {
+            debug!(error = %error, "messages of a clock that went back were not looked for");
+        }
         loop {
             let (what, result) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -81,6 +86,10 @@ impl Housekeeper {
     }
 
     async fn rescue(&self) -> Result<(), DbError> {
+        // After a jump of the clock a lease may seem over that is not.
+        if self.shared.clock.is_suspect(Instant::now()) {
+            return Ok(());
+        }
         let rows =
             self.shared.database.query(&statement::RESCUE, &[("owner", &self.owner), ("at_most", &BATCH)]).await?;
         for row in &rows {

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::clock::Clock;
 use super::fleet::Fleet;
 use super::guards::Guards;
 use super::ledger::Ledger;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub guards: Arc<Guards>,
     /// Open claims.
     pub ledger: Arc<Ledger>,
+    /// The database's clock.
+    pub clock: Clock,
     /// Who else works on this database.
     pub fleet: Fleet,
     /// What a successor can read after a kill.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
+use super::clock;
 use super::floor::Floor;
 use super::guards;
 use super::rescue;
@@ -257,6 +258,11 @@ impl Claimer {
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
+        if self.shared.clock.observe(Instant::now(), batch.database_now)
+            && let Err(problem) = clock::rewind(&self.shared.database).await
+        {
+            warn!(error = %problem, "messages may wait for longer than they should: the database's clock went back");
+        }
         if let Some(pace) = provider.pace() {
             pace.give_back(slots.len() - batch.rows.len());
         }

@@ -21,6 +21,9 @@ use crate::config::{self, AdapterConfig, Config};
 use crate::control::status::Status;
 use crate::daemon;
 
+/// What a missing journal costs, and how to have one.
+const JOURNAL_MEND: &str = "after a kill, messages under way would be in doubt; mend the directory (systemd: StateDirectory=; otherwise [sending] state_directory or STATE_DIRECTORY)";
+
 /// Time allowed to reach a provider's port.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,13 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
 }
 
 fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
+    if config.database.listen == Some(false) {
+        report.warning(
+            "wake-ups",
+            "[database] listen = false: the daemon does not listen, and a message waits for the next look at the outbox (poll_interval)",
+            "give the daemon a direct connection: remove listen, and name the way around a pooler in direct_url",
+        );
+    }
     let path = config::file_path(globals.config.as_deref());
     if let Ok(metadata) = std::fs::metadata(&path)
         && metadata.permissions().mode() & 0o004 != 0
@@ -155,12 +165,22 @@ async fn socket(path: &Path, report: &mut Report) {
         }
     }
     match Client::new(path.to_owned()).ask::<Status>(Method::GET, "/v1/status", None).await {
-        Ok(status) if status.healthy => {
-            report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid))
-        }
         Ok(status) => {
-            for problem in status.problems {
+            if status.healthy {
+                report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid));
+            }
+            for problem in &status.problems {
                 report.error("daemon", problem, "see ecar-sms status and journalctl -u ecar-sms");
+            }
+            if let Some(why) = status.wake.strip_prefix("polling: ") {
+                report.warning(
+                    "wake-ups",
+                    format!("the daemon does not listen for wake-ups ({why}): a message waits for the next look at the outbox, poll_interval at most"),
+                    "name a way around the pooler in [database] direct_url",
+                );
+            }
+            if let Some(problem) = &status.journal_problem {
+                report.warning("journal", format!("it is not written: {problem}"), JOURNAL_MEND);
             }
         }
         Err(failure) => {
