@@ -35,7 +35,8 @@ pub async fn sigstop_beyond_lease(scale: Scale) -> Verdict {
             Scale::Full => tokio::time::sleep(BEYOND_LEASE).await,
         }
         let goes_on = stage.receives(100, STALL).await;
-        verdict.require(goes_on.is_some(), || "the second daemon does not send while the first one is stopped".to_owned());
+        verdict
+            .require(goes_on.is_some(), || "the second daemon does not send while the first one is stopped".to_owned());
         first.signal("CONT");
         stage.receives(100, STALL).await;
     }

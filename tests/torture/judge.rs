@@ -145,14 +145,36 @@ pub async fn stories(url: &str, gateway: &Gateway, count: &Count) -> String {
         let _ = writeln!(told, "  message {}:", mark(number));
         for it in received.iter().filter(|it| number_in(&it.message) == Some(number)) {
             let reference = it.reference.as_deref().unwrap_or("-");
-            let _ = writeln!(told, "    gateway  | {} | {} | reference {reference} | answered {} | taken {}", it.at, it.phone, it.answer, it.taken);
+            let _ = writeln!(
+                told,
+                "    gateway  | {} | {} | reference {reference} | answered {} | taken {}",
+                it.at, it.phone, it.answer, it.taken
+            );
         }
         for id in stands.get(&number).into_iter().flatten().map(|row| row.id) {
             for (table, sql) in [
-                ("outbox", format!("SELECT id, state, reason, attempt, failures, next_at, lease_owner, lease_token, lease_until, detail FROM sms_outbox WHERE id = {id}")),
-                ("history", format!("SELECT id, status, reason, attempts, created_at, claimed_at, sent_at, settled_at, lease_owner, provider_message_id, detail FROM sms_history WHERE id = {id}")),
-                ("attempt", format!("SELECT attempt, started_at, ended_at, outcome, provider_message_id, lease_owner, detail FROM sms_attempt WHERE message_id = {id} ORDER BY attempt")),
-                ("event", format!("SELECT at, what, reason, detail, by FROM sms_event WHERE message_id = {id} ORDER BY id")),
+                (
+                    "outbox",
+                    format!(
+                        "SELECT id, state, reason, attempt, failures, next_at, lease_owner, lease_token, lease_until, detail FROM sms_outbox WHERE id = {id}"
+                    ),
+                ),
+                (
+                    "history",
+                    format!(
+                        "SELECT id, status, reason, attempts, created_at, claimed_at, sent_at, settled_at, lease_owner, provider_message_id, detail FROM sms_history WHERE id = {id}"
+                    ),
+                ),
+                (
+                    "attempt",
+                    format!(
+                        "SELECT attempt, started_at, ended_at, outcome, provider_message_id, lease_owner, detail FROM sms_attempt WHERE message_id = {id} ORDER BY attempt"
+                    ),
+                ),
+                (
+                    "event",
+                    format!("SELECT at, what, reason, detail, by FROM sms_event WHERE message_id = {id} ORDER BY id"),
+                ),
             ] {
                 for row in session.texts(&sql).await.unwrap_or_default() {
                     let row: Vec<_> = row.into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned())).collect();

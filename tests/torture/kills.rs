@@ -99,7 +99,9 @@ pub async fn crash_points(scale: Scale) -> Verdict {
             if daemon.is_running() {
                 daemon.kill().await;
                 if point == POINTS[0] {
-                    return Verdict::skipped("the program knows no crash points: they are for tests, and not in a release");
+                    return Verdict::skipped(
+                        "the program knows no crash points: they are for tests, and not in a release",
+                    );
                 }
                 unknown.push(point);
                 break;

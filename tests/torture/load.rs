@@ -92,7 +92,8 @@ async fn write(url: String, writer: u64, per_second: u64, services: u64, stop: C
         looked = Instant::now();
         while allowed >= 1.0 && !stop.is_cancelled() {
             let Some(open) = &session else {
-                session = tokio::time::timeout(INSERT_TIMEOUT, Session::connect(&target)).await.ok().and_then(Result::ok);
+                session =
+                    tokio::time::timeout(INSERT_TIMEOUT, Session::connect(&target)).await.ok().and_then(Result::ok);
                 if session.is_none() {
                     break;
                 }
@@ -100,7 +101,8 @@ async fn write(url: String, writer: u64, per_second: u64, services: u64, stop: C
             };
             written += 1;
             let own = written * WRITERS + writer;
-            let service = Some(own / SERVICE_EVERY).filter(|number| own % SERVICE_EVERY == 0 && *number <= services);
+            let service =
+                Some(own / SERVICE_EVERY).filter(|number| own.is_multiple_of(SERVICE_EVERY) && *number <= services);
             let number = service.unwrap_or(services + own);
             let sql = service.map_or_else(|| free_text(number), complete);
             if matches!(tokio::time::timeout(INSERT_TIMEOUT, open.batch(&sql)).await, Ok(Ok(()))) {

@@ -36,11 +36,16 @@ pub async fn memory(scale: Scale) -> Verdict {
     let peak = peak_kib(daemon.pid);
     daemon.stop().await;
     // The rest would take an hour; what is gone from here and was sent all the same would show as not recorded.
-    let left = stage.number("WITH gone AS (DELETE FROM sms_outbox WHERE state = 'queued' RETURNING 1) SELECT count(*) FROM gone").await;
+    let left = stage
+        .number("WITH gone AS (DELETE FROM sms_outbox WHERE state = 'queued' RETURNING 1) SELECT count(*) FROM gone")
+        .await;
     let mut verdict = Verdict::new(format!("{queued} queued"));
     verdict.require(took.is_some(), || format!("{sent} messages were not sent in time"));
     verdict.require(peak < MEMORY_KIB, || format!("the daemon took {peak} KiB"));
-    verdict.note(format!("peak memory {:.1} MiB; {left} of {queued} were left queued", f64::from(u32::try_from(peak).unwrap()) / 1024.0));
+    verdict.note(format!(
+        "peak memory {:.1} MiB; {left} of {queued} were left queued",
+        f64::from(u32::try_from(peak).unwrap()) / 1024.0
+    ));
     stage.judged(verdict, 0).await
 }
 
@@ -82,11 +87,15 @@ pub async fn clocks(scale: Scale) -> Verdict {
         for (by_daemon, by_server) in JUMPS {
             set(&of_daemon, by_daemon);
             set(&of_server, by_server);
-            let jump = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await - truly - i64::from(by_server);
+            let jump = stage.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await
+                - truly
+                - i64::from(by_server);
             assert!(jump.abs() < 600, "the server's clock did not follow: {jump} s off");
             jumps += 1;
             let goes_on = stage.receives(scale.pick(50, 500), STALL).await;
-            verdict.require(goes_on.is_some(), || format!("nothing was sent with clocks off by {by_daemon} s and {by_server} s"));
+            verdict.require(goes_on.is_some(), || {
+                format!("nothing was sent with clocks off by {by_daemon} s and {by_server} s")
+            });
             if jumps % 4 == 0 {
                 daemon.kill().await;
                 daemon = start(&stage);

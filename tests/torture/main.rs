@@ -76,6 +76,7 @@ fn faults() -> Vec<Fault> {
         state::state_gone,
         machine::memory,
         machine::clocks,
+        order::first_message,
         order::late_commit,
         order::locked_tables,
         results::results_cannot_be_recorded,
@@ -153,7 +154,8 @@ fn play_one(fault: &Fault, scale: Scale) -> Verdict {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on((fault.play)(scale))));
     let mut verdict = played.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
         let place = FELL_AT.take().unwrap_or_default();
         Verdict::fell_over(format!("the test fell over at {place}: {}", text.unwrap_or_default()))
     });

@@ -64,7 +64,8 @@ async fn troubled(mut stage: Stage, proxy: &Proxy, times: usize, twice_allowed: 
     let counts = proxy.counts();
     let mut verdict = stage.finish(format!("{} troubles", counts.iter().sum::<usize>()), daemons, twice_allowed).await;
     let [cut, stall, half_close, delay, truncate] = counts;
-    verdict.note(format!("{cut} cut, {stall} stalled, {half_close} half-closed, {delay} delayed, {truncate} truncated"));
+    verdict
+        .note(format!("{cut} cut, {stall} stalled, {half_close} half-closed, {delay} delayed, {truncate} truncated"));
     verdict.require(counts.iter().all(|count| *count >= times), || {
         format!("not all troubles could be made {times} times within {patience:?}")
     });

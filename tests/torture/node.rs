@@ -103,7 +103,10 @@ impl Node {
         }
         self.keeper.start(&words).await.unwrap();
         let deadline = Instant::now() + READY;
-        while ecar_sms::db::script::Session::connect(&ecar_sms::db::Target::parse(&self.url_of("postgres")).unwrap()).await.is_err() {
+        while ecar_sms::db::script::Session::connect(&ecar_sms::db::Target::parse(&self.url_of("postgres")).unwrap())
+            .await
+            .is_err()
+        {
             assert!(self.keeper.alive().await.unwrap(), "the server ended:\n{}", self.log());
             assert!(Instant::now() < deadline, "the server does not answer:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;

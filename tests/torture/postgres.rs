@@ -37,7 +37,8 @@ pub async fn immediate_stops(scale: Scale) -> Verdict {
     }
     let mut judged = stage.finish(format!("{stops} stops"), vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);
-    judged.note(format!("the daemon sent again at the latest {:.1} s after the server's return", longest.as_secs_f64()));
+    judged
+        .note(format!("the daemon sent again at the latest {:.1} s after the server's return", longest.as_secs_f64()));
     judged
 }
 

@@ -51,7 +51,7 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
         verdict.require(claimed == 0, || format!("{claimed} messages were sent while no result could be recorded"));
         daemon.kill().await;
         stage.sql(MEND).await;
-        }
+    }
     let accepted = taken(&stage.world.gateway);
     stage.stop_load().await;
     let daemon = stage.daemon();
@@ -59,6 +59,9 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
     let mut judged = stage.finish(done, vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);
     judged.require(longest <= 3 * CONCURRENCY, || format!("{longest} were still sent before the claims stopped"));
-    judged.note(format!("at most {longest} were still sent before the claims stopped; {} accepted before", accepted.len()));
+    judged.note(format!(
+        "at most {longest} were still sent before the claims stopped; {} accepted before",
+        accepted.len()
+    ));
     judged
 }

@@ -232,8 +232,7 @@ fields = [
 
     /// Waits until nothing is queued, being sent, or in doubt without a decision; false when the time was up.
     pub async fn drained(&self, patience: Duration) -> bool {
-        const OPEN: &str =
-            "SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending') OR state = 'unknown' AND next_at IS NOT NULL";
+        const OPEN: &str = "SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending') OR state = 'unknown' AND next_at IS NOT NULL";
         let begun = Instant::now();
         while self.number(OPEN).await > 0 {
             if begun.elapsed() > patience {
