@@ -18,7 +18,7 @@ INSTALL    ?= install
 LIVE       := $(if $(DESTDIR),,$(filter 0,$(shell id -u)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture bench check build install uninstall clean need
+.PHONY: help demo test torture bench fuzz check build install uninstall clean need
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -44,6 +44,12 @@ torture: need ## break everything for a quarter of an hour; nothing may be lost 
 
 bench: need ## measure throughput and latency
 	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked
+
+fuzz: FUZZ_SECONDS ?= 600
+fuzz: ## search for inputs that break a parser (FUZZ_SECONDS each target)
+	@scripts/need-rust
+	@scripts/need-cc
+	scripts/fuzz $(FUZZ_SECONDS)
 
 check: ## lints, documentation, licences, systemd files; skips what is not installed
 	scripts/need-rust fmt clippy

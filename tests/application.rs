@@ -479,8 +479,8 @@ async fn whatever_is_broken_in_our_tables_the_application_goes_on_and_a_warning_
          ALTER FUNCTION sms_garage_invoice() OWNER TO nobody_of_ours; REVOKE ALL ON sms_outbox FROM nobody_of_ours",
         "ALTER TABLE sms_outbox OWNER TO nobody_of_ours; ALTER TABLE sms_outbox ENABLE ROW LEVEL SECURITY; \
          ALTER TABLE sms_outbox FORCE ROW LEVEL SECURITY; ALTER FUNCTION sms_garage_service() OWNER TO nobody_of_ours; \
-         ALTER FUNCTION sms_garage_invoice() OWNER TO nobody_of_ours; GRANT EXECUTE ON FUNCTION sms_garage_enqueue(text, bigint) TO nobody_of_ours",
-        "DROP FUNCTION sms_garage_enqueue(text, bigint)",
+         ALTER FUNCTION sms_garage_invoice() OWNER TO nobody_of_ours; GRANT EXECUTE ON FUNCTION sms_garage_enqueue(text, bigint, text) TO nobody_of_ours",
+        "DROP FUNCTION sms_garage_enqueue(text, bigint, text)",
         "DROP FUNCTION sms_outbox_wake() CASCADE; CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'broken'; END $$; CREATE TRIGGER broken AFTER INSERT ON sms_outbox EXECUTE FUNCTION raise_it()",
     ];
@@ -629,7 +629,10 @@ async fn an_ordinary_role_that_owns_the_garage_and_has_no_right_on_our_tables_co
         "SELECT sms_cancel(1)",
         "SELECT sms_maintain()",
         "SELECT sms_want_notify(true)",
-        "SELECT sms_garage_enqueue('service_completed', 1)",
+        "SELECT sms_garage_enqueue('service_completed', 1, NULL)",
+        "SELECT sms_adopt()",
+        "SELECT sms_garage_missed(1, 1)",
+        "SELECT sms_garage_catch_up(1, 1)",
         "SELECT * FROM sms_garage_facts('{service_completed}', '{1}')",
         "SELECT sms_garage_remind(1, 1)",
         "SELECT sms_garage_exists('service_completed', 1)",

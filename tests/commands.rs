@@ -992,8 +992,6 @@ fn ill(findings: &[Value]) -> Vec<&Value> {
 #[tokio::test]
 async fn the_doctor_finds_nothing_in_a_healthy_world() {
     let world = World::new().await;
-    // The template's database has another name, which the doctor would rightly take for a copy.
-    world.batch("UPDATE sms_installation SET database_name = current_database()").await;
     let daemon = world.daemon().await;
     let findings = doctor(&world).await;
     assert!(ill(&findings).is_empty(), "{findings:#?}");
@@ -1028,13 +1026,6 @@ async fn the_doctor_names_disabled_and_missing_triggers_and_changed_tables() {
     found(&findings, "error", "triggers", "sms_garage_service on core_service is disabled", "ENABLE TRIGGER");
     found(&findings, "error", "triggers", "sms_garage_invoice is not on core_invoice", "ecar-sms install");
     found(&findings, "error", "garage", "core_customer.phone", "install");
-    found(
-        &findings,
-        "warning",
-        "identity",
-        "copy of the database \"template_installed\"",
-        "do not run the daemon on a copy",
-    );
     let output = world.run(["doctor"]).await;
     ended_with_findings(&output);
     // The mends mend.

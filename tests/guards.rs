@@ -146,6 +146,57 @@ async fn another_server_is_a_copy_and_one_that_does_not_tell_its_identifier_is_n
 }
 
 #[tokio::test]
+async fn the_daemons_role_cannot_adopt() {
+    let world = World::new().await;
+    let role = format!("{}_daemon", world.database);
+    world.batch(&format!("CREATE ROLE {role} LOGIN; UPDATE sms_installation SET database_name = 'production'")).await;
+    world.ok(["install", "--role", &role]).await;
+    let output = world.command(["adopt"]).env("DATABASE_URL", world.url_as(&role)).output().await.unwrap();
+    assert!(!output.status.success() && shown(&output).contains("sudo -u postgres"), "{}", shown(&output));
+    assert!(world.value("SELECT sms_identity()").await.contains("production"));
+    // It may ask, which it must before every first claim.
+    let daemon = support::session(&world.url_as(&role)).await;
+    assert!(daemon.texts("SELECT sms_identity()").await.unwrap()[0][0].as_ref().unwrap().contains("production"));
+    drop(daemon);
+    world.batch(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn an_installation_of_before_is_the_original_in_its_own_database_and_a_copy_elsewhere() {
+    for (name, copy) in [("current_database()", false), ("'production'", true)] {
+        let world = World::from(BARE, ecar_sms::gateway::Script::default()).await;
+        world.batch("CREATE TABLE sms_migration (number int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())").await;
+        for (number, text) in [
+            (1, include_str!("../sql/migrations/0001_outbox.sql")),
+            (2, include_str!("../sql/migrations/0002_settings.sql")),
+            (3, include_str!("../sql/migrations/0003_staff.sql")),
+        ] {
+            world.batch(&format!("{text}\nINSERT INTO sms_migration (number, name) VALUES ({number}, 'before')")).await;
+        }
+        world.batch(&format!("INSERT INTO sms_installation (system_identifier, database_name, version) SELECT system_identifier, {name}, 'before' FROM pg_control_system()")).await;
+        assert_eq!(world.ok(["install"]).await.contains("this database is a copy"), copy);
+        assert_eq!(!world.value("SELECT sms_identity()").await.is_empty(), copy);
+        assert_eq!(world.value("SELECT value FROM sms_setting WHERE name = 'stampede_limit'").await, "500");
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_the_neighbours_reads_no_more_than_its_bound() {
+    let world = World::new().await;
+    world.batch("INSERT INTO sms_outbox (kind, recipient, body) SELECT 'custom', '20 000 001', 'x' FROM generate_series(1, 100000)").await;
+    let text = ecar_sms::db::statement::NEIGHBOURS.text();
+    for analyzed in ["", "ANALYZE sms_outbox;"] {
+        let plan = format!(
+            "{analyzed} DEALLOCATE ALL; PREPARE it(bigint, bigint, bigint) AS {text}; EXPLAIN (COSTS OFF) EXECUTE it(50000, 50031, 1001)"
+        );
+        let rows = world.sql.texts(&plan).await.unwrap();
+        let plan = rows.iter().filter_map(|row| row[0].clone()).collect::<Vec<_>>().join("\n");
+        assert_eq!(plan.matches("using sms_outbox_pkey on sms_outbox").count(), 2, "{plan}");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_copy_texts_the_test_recipients_alone() {
     let mut world = World::new().await;
     world.configure("[sending]\ntest_recipients = [\"20 000 001\"]\n");

@@ -293,6 +293,6 @@ fn the_reader_of_imports_reads_imports() {
     // Through a signboard (`pub use connect::Target` in db/mod.rs), through `super`, and inline.
     assert!(imports["daemon/mod.rs"].contains("db/connect.rs"));
     assert!(imports["outbox/rescue.rs"].contains("outbox/ledger.rs"));
-    assert!(imports["cli/doctor.rs"].contains("db/install.rs"));
+    assert!(imports["cli/doctor/database.rs"].contains("db/install.rs"));
     assert!(!imports["message/kind.rs"].contains("message/phone/mod.rs"));
 }

@@ -23,3 +23,29 @@ BEGIN
   EXECUTE format('GRANT SELECT ON sms_message, sms_reminder, sms_installation, sms_migration, sms_outbox_id_seq, sms_wake TO %I', role_name);
   EXECUTE format('GRANT EXECUTE ON FUNCTION sms_maintain(), sms_want_notify(boolean), sms_garage_facts(text[], bigint[]), sms_garage_remind(bigint, bigint), sms_garage_exists(text, bigint), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint) TO %I', role_name);
 END $$;
+
+-- A superuser who installs gives everything to the owner of the garage's tables, so that nothing of ours ever runs with more
+-- rights than the application has: whoever finds a way into one of our functions is then where they could get through the
+-- application itself. Not where that owner may make no tables: the months of the history would be missing.
+DO $$
+DECLARE
+  garage pg_catalog.regrole := (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = 'core_service'::regclass);
+  mine record;
+BEGIN
+  IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = CURRENT_USER) OR (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = garage)
+     OR NOT has_schema_privilege(garage, current_schema()::regnamespace, 'CREATE') THEN
+    RETURN;
+  END IF;
+  FOR mine IN
+    SELECT format('%s %I', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname) AS object
+    FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'sms\_%' AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> garage
+      -- The sequence of an identity column goes with its table.
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'i' AND c.relkind = 'S')
+    UNION ALL
+    SELECT format('FUNCTION %s', p.oid::regprocedure) FROM pg_proc p
+    WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'sms\_%' AND p.proowner <> garage
+  LOOP
+    EXECUTE format('ALTER %s OWNER TO %s', mine.object, garage);
+  END LOOP;
+END $$;

@@ -94,6 +94,8 @@ impl From<InstallError> for Failure {
             | InstallError::NoSuchRole(_)
             | InstallError::TooOld(_)
             | InstallError::Damaged(_)
+            | InstallError::MayNotAdopt(_)
+            | InstallError::Strangers(_)
             | InstallError::Newer(_) => Self::failed(error),
         }
     }

@@ -8,6 +8,9 @@ pub mod args;
 pub mod client;
 pub mod doctor;
 pub mod exit;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod logging;
 pub mod messages;
 pub mod output;

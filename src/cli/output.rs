@@ -9,6 +9,8 @@ use std::io::{IsTerminal as _, Write as _};
 use comfy_table::presets;
 use comfy_table::{ContentArrangement, Table};
 
+use crate::message::facts::turns_text;
+
 /// Prints a line, or several.
 pub fn say(text: &str) {
     // Whoever reads may have left, which is fine.
@@ -36,8 +38,8 @@ pub fn json(value: &serde_json::Value) {
 }
 
 /// Control characters, and those that change the direction of writing; all of them below U+10000.
-fn drives_a_terminal(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+pub(super) fn drives_a_terminal(c: char) -> bool {
+    c.is_control() || turns_text(c)
 }
 
 /// A text that cannot drive a terminal.

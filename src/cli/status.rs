@@ -65,7 +65,12 @@ fn print(status: &Status, zone: &TimeZone) {
     }
     for held in &status.held {
         let word = output::visible(&held.reason);
-        line("held", &format!("{} {word}: ecar-sms release --reason {word}, or cancel --reason {word}", held.messages));
+        let mend = if word.is_empty() {
+            "ecar-sms list --status held".to_owned()
+        } else {
+            format!("{word}: ecar-sms release --reason {word}, or cancel --reason {word}")
+        };
+        line("held", &format!("{} {mend}", held.messages));
     }
     for missed in &status.missed {
         let doubt = if missed.certain { "" } else { " (perhaps: the garage wrote no time)" };

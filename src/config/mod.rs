@@ -5,6 +5,9 @@
 //! secret. What staff decide (settings, templates, opt-outs) lives in the database and not here.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod sections;
 
 use std::collections::HashSet;
@@ -114,11 +117,14 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     if size > FILE_LIMIT_BYTES {
         return Err(bad(format!("{size} bytes; at most {FILE_LIMIT_BYTES} are read")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| {
+    parse_file(&shown, &std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?)
+}
+
+fn parse_file(path: &str, text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
-        ConfigError::Line { path: shown.clone(), line, problem: without_value(error.message()) }
+        ConfigError::Line { path: path.to_owned(), line, problem: without_value(error.message()) }
     })
 }
 

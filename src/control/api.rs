@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
@@ -20,6 +21,7 @@ use tracing::info;
 use super::desk::{Desk, wait_for_rest};
 use super::garage_api;
 use super::peer::Peer;
+use super::plain;
 use super::problem::Problem;
 use crate::message::kind::Kind;
 use crate::message::phone::{self, Countries};
@@ -58,6 +60,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(map_response(plain::printable))
         .with_state(desk)
 }
 

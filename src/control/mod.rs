@@ -7,8 +7,12 @@
 
 pub mod api;
 pub mod desk;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod garage_api;
 pub mod peer;
+mod plain;
 pub mod problem;
 pub mod server;
 pub mod status;

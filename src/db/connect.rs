@@ -44,8 +44,8 @@ pub enum TargetError {
         /// What is wrong with it.
         problem: String,
     },
-    /// An `sslmode` that libpq does not know either.
-    #[error("unknown sslmode \"{0}\"; allowed: disable, prefer, require, verify-ca, verify-full")]
+    /// An `sslmode` that libpq does not know either; with its quoted word after a space, when it is one.
+    #[error("unknown sslmode{0}; allowed: disable, prefer, require, verify-ca, verify-full")]
     SslMode(String),
     /// The TLS library refused its configuration.
     #[error("TLS: {0}")]
@@ -80,7 +80,11 @@ impl Target {
             None | Some("allow" | "prefer") => (SslMode::Prefer, false),
             Some("require") => (SslMode::Require, root_certificate.is_some()),
             Some("verify-ca" | "verify-full") => (SslMode::Require, true),
-            Some(other) => return Err(TargetError::SslMode(other.to_owned())),
+            // Repeated only when it is a word: a connection string glued to another one ends up here, password included.
+            Some(other) if other.len() <= 20 && other.chars().all(|c| c.is_ascii_alphabetic() || c == '-') => {
+                return Err(TargetError::SslMode(format!(" \"{other}\"")));
+            }
+            Some(_) => return Err(TargetError::SslMode(String::new())),
         };
         config.ssl_mode(mode).connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(TCP_USER_TIMEOUT);
         if config.get_application_name().is_none() {
@@ -315,6 +319,8 @@ mod tests {
             "postgresql://u:hunter2@host:port/x",
             "host=a port=hunter2",
             "postgresql://u:hunter2@h/x?sslmode=maybe",
+            // Found by fuzzing: one string glued to another.
+            "postgresql:///x?sslmode=require,postgresql://u:hunter2@h/x",
         ] {
             let error = Target::parse(text).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

@@ -42,6 +42,7 @@ const GARAGE: &[&str] = &[
 ];
 
 const PRIVILEGES: &str = include_str!("../../sql/install/privileges.sql");
+const STRANGERS: &str = include_str!("../../sql/install/strangers.sql");
 const UNINSTALL: &str = include_str!("../../sql/install/uninstall.sql");
 
 /// The garage's tables that must be there.
@@ -99,6 +100,16 @@ pub enum InstallError {
         "tables of ecar-sms are gone from this database: {0}; bring them back (a backup, ALTER TABLE ... RENAME), or run `ecar-sms uninstall` and then `ecar-sms install` to begin anew, without the record of messages"
     )]
     Damaged(String),
+    /// The daemon's role, say: it must not be able to.
+    #[error(
+        "the role of {0} may not adopt this database; run it as the role that installed, for example: sudo -u postgres env DATABASE_URL=postgresql:///garage ecar-sms adopt"
+    )]
+    MayNotAdopt(String),
+    /// Somebody else prepared objects where ours belong, or that ours would run.
+    #[error(
+        "in the schema of the garage's tables stand objects of other roles that ecar-sms would run or mistake for its own: {0}; look at them, then drop them, or give what is ours to the owner of the garage's tables (ALTER ... OWNER TO), and see who may create there: REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+    )]
+    Strangers(String),
     /// Installed by a newer program.
     #[error("this database was installed by a newer ecar-sms (migration {0}); use that one")]
     Newer(i32),
@@ -145,6 +156,10 @@ pub async fn identity(target: &Target) -> Result<Option<String>, InstallError> {
 /// [`InstallError`]; nothing has changed then.
 pub async fn adopt(target: &Target) -> Result<Option<i64>, InstallError> {
     let client = connect(target).await?;
+    let allowed = "SELECT has_function_privilege('sms_adopt(text)', 'EXECUTE') AND has_table_privilege('sms_installation', 'UPDATE')";
+    if !client.query_one(allowed, &[]).await.map_err(DbError::from)?.get::<_, bool>(0) {
+        return Err(InstallError::MayNotAdopt(target.describe()));
+    }
     Ok(client.query_one("SELECT sms_adopt()", &[]).await.map_err(DbError::from)?.get(0))
 }
 
@@ -154,6 +169,7 @@ pub async fn adopt(target: &Target) -> Result<Option<i64>, InstallError> {
 /// [`InstallError`]; nothing has changed then.
 pub async fn uninstall(target: &Target, dry_run: bool) -> Result<String, InstallError> {
     let client = connect(target).await?;
+    refuse_strangers(&client).await?;
     let schema = schema_of(&client, &["sms_outbox", "core_service"]).await?.unwrap_or_else(|| "public".to_owned());
     let sql = format!("{}{UNINSTALL}COMMIT;\n", prologue(&schema));
     if !dry_run {
@@ -184,6 +200,7 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
         return Err(InstallError::NotTheGarage { database: about.get(0), missing });
     }
     let schema = schema_of(client, &["core_service"]).await?.unwrap_or_else(|| "public".to_owned());
+    refuse_strangers(client).await?;
     let role = role_for(client, role).await?;
     let applied = applied(client).await?;
     if !applied.is_empty()
@@ -219,9 +236,16 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
     Ok(Plan { schema, migrations, role, sql })
 }
 
+/// Before anything of ours is read: even a SELECT on a prepared view would run its functions.
+async fn refuse_strangers(client: &Client) -> Result<(), InstallError> {
+    let rows = client.query(STRANGERS, &[]).await.map_err(DbError::from)?;
+    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if found.is_empty() { Ok(()) } else { Err(InstallError::Strangers(found.join(", "))) }
+}
+
 /// The names of those tables that are not there.
 async fn missing(client: &Client, tables: &[&str]) -> Result<Option<String>, InstallError> {
-    let sql = "SELECT t FROM unnest($1::text[]) t WHERE to_regclass(t) IS NULL";
+    let sql = "SELECT t FROM pg_catalog.unnest($1::text[]) t WHERE pg_catalog.to_regclass(t) IS NULL";
     let rows = client.query(sql, &[&tables]).await.map_err(DbError::from)?;
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok((!names.is_empty()).then(|| names.join(", ")))
@@ -240,8 +264,9 @@ fn prologue(schema: &str) -> String {
 async fn schema_of(client: &Client, tables: &[&str]) -> Result<Option<String>, InstallError> {
     let row = client
         .query_opt(
-            "SELECT n.nspname::text FROM unnest($1::text[]) WITH ORDINALITY AS t (name, ord)
-             JOIN pg_class c ON c.oid = to_regclass(t.name) JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY t.ord LIMIT 1",
+            "SELECT n.nspname::text FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS t (name, ord)
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(t.name)::oid
+             JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace ORDER BY t.ord LIMIT 1",
             &[&tables],
         )
         .await

@@ -10,6 +10,9 @@
 
 pub mod connect;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod install;
 pub mod listener;
 pub mod script;

@@ -30,6 +30,9 @@ mod courier;
 mod desk;
 mod director;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod line;
 mod post;

@@ -29,6 +29,12 @@ impl Facts {
     }
 }
 
+/// Whether `c` has the property `Bidi_Control` of Unicode: such a character shows a line in another order than it has, so that
+/// a name can pass for something else on a phone or a terminal.
+pub fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A value fit for a text message: one line, no control or direction characters, single spaces, bounded length.
 pub fn clean(value: &str) -> String {
     let visible: String = value
@@ -36,7 +42,7 @@ pub fn clean(value: &str) -> String {
         .take(VALUE_LIMIT_CHARS * 8)
         .map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c })
         .filter(|c| {
-            !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
+            !turns_text(*c) && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
         })
         .collect();
     let joined = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
@@ -50,7 +56,7 @@ mod tests {
     #[test]
     fn a_value_becomes_one_clean_line() {
         assert_eq!(clean("  Sami\r\n\tBen\u{202e}  Ali \u{7} "), "Sami Ben Ali");
-        assert_eq!(clean("\u{feff}\u{0}\n"), "");
+        assert_eq!(clean("\u{feff}\u{0}\n\u{61c}\u{2067}"), "");
         assert_eq!(clean("محمد"), "محمد");
         assert_eq!(clean(&"x".repeat(100_000)).chars().count(), VALUE_LIMIT_CHARS);
     }

@@ -6,6 +6,9 @@
 
 pub mod encoding;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kind;
 pub mod outcome;
 pub mod phone;

@@ -162,7 +162,13 @@ impl Inspector {
         {
             return Verdict::Repeat { provider: provider.name().to_owned() };
         }
-        let patience = settings.unknown_wait.saturating_sub(case.waited);
+        // A provider that can be asked gets the time in which its "no" is worth something, however short the wait for proof.
+        let wait = asked
+            .iter()
+            .filter(|it| it.can_look_up())
+            .map(|it| settled_after(it))
+            .fold(settings.unknown_wait, Duration::max);
+        let patience = wait.saturating_sub(case.waited);
         let mut open = None;
         let mut absent = None;
         for provider in &asked {
@@ -189,8 +195,7 @@ impl Inspector {
     }
 
     async fn ask(&self, case: &Doubtful, provider: &Provider) -> Asked {
-        // What it does not know may still be on its way to it, or not entered yet.
-        let settled_after = provider.timeout() + provider.absent_after();
+        let settled_after = settled_after(provider);
         let inquiry = Inquiry {
             reference: reference(case.lease.id, case.doubt, case.created_at),
             recipient: case.rendered.as_ref().map(|it| it.recipient.clone()),
@@ -294,6 +299,12 @@ impl Inspector {
             }
         })
     }
+}
+
+/// How long after an attempt began the provider's "no" is believed: until then the request may still be on its way, or not entered
+/// where look-ups find it.
+fn settled_after(provider: &Provider) -> Duration {
+    provider.timeout() + provider.absent_after()
 }
 
 /// The answer to an inquiry, as far as it decides.

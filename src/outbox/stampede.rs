@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How long an event that was let through is remembered: the minute, and the time that its successors may take to be claimed.
 const MEMORY: Duration = Duration::from_secs(120);
 
-/// Rows read around a batch at most, each way.
+/// Rows read around a batch at most, each way. With a limit above it a flood is held from the limit on and not whole.
 const LOOK_LIMIT: usize = 20_000;
 
 /// What the claimer remembers.

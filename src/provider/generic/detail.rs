@@ -3,6 +3,7 @@
 //! Owns the cleaning of untrusted text: control characters go, secrets that the provider echoes are replaced, the rest
 //! is cut to a sentence. Every text that leaves this adapter passes here.
 
+use crate::message::facts::turns_text;
 use crate::message::outcome::DETAIL_LIMIT_CHARS;
 
 use super::template::{form_plus, percent};
@@ -23,9 +24,6 @@ pub(super) struct Redactor {
 impl Redactor {
     /// Also hides `secret`: as it is, URL-encoded both ways, and with its slashes escaped as PHP's JSON does.
     pub(super) fn hide(&mut self, secret: &str) {
-        if secret.chars().count() < SHORTEST_SECRET_CHARS {
-            return;
-        }
         let json = serde_json::Value::from(secret).to_string();
         let json = json.trim_matches('"');
         for form in [
@@ -36,7 +34,8 @@ impl Redactor {
             json.to_owned(),
             json.replace('/', "\\/"),
         ] {
-            if !self.forms.contains(&form) {
+            // Measured form by form: of a secret of control characters nothing is left once it is cleaned.
+            if form.chars().count() >= SHORTEST_SECRET_CHARS && !self.forms.contains(&form) {
                 self.forms.push(form);
             }
         }
@@ -57,12 +56,12 @@ impl Redactor {
         }
     }
 
-    /// A provider's id, when it is one: not empty, not endless, no control characters, no secret.
+    /// A provider's id, when it is one: not empty, not endless, no control or direction characters, no secret.
     pub(super) fn id(&self, text: &str) -> Option<String> {
         let text = text.trim();
         let fit = !text.is_empty()
             && text.chars().count() <= ID_LIMIT_CHARS
-            && !text.chars().any(char::is_control)
+            && !text.chars().any(|c| c.is_control() || turns_text(c))
             && !self.forms.iter().any(|form| text.contains(form.as_str()));
         fit.then(|| text.to_owned())
     }
@@ -71,11 +70,8 @@ impl Redactor {
 /// Runs of white space become one space; other control characters and bidirectional overrides (which could turn a line
 /// of a terminal around) vanish.
 fn clean(text: &str) -> String {
-    let spaced: String = text
-        .chars()
-        .filter(|c| c.is_whitespace() || !c.is_control())
-        .filter(|c| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-        .collect();
+    let spaced: String =
+        text.chars().filter(|c| c.is_whitespace() || !c.is_control()).filter(|c| !turns_text(*c)).collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -121,10 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_which_nothing_visible_is_left_hides_nothing() {
+        // Found by fuzzing: an empty form was replaced between any two characters.
+        assert_eq!(redactor("\u{1b}\u{1b}\u{1b}\u{1b}").detail("bad key"), "bad key");
+        assert_eq!(redactor("\u{202e}\u{202e}\u{202e}a").detail("bad key"), "bad key");
+    }
+
+    #[test]
     fn an_id_is_kept_only_when_it_is_one() {
         let redactor = redactor("topsecret");
         assert_eq!(redactor.id(" SM12 "), Some("SM12".into()));
-        for bad in ["", "  ", "a\nb", "x-topsecret-x", &"9".repeat(201)] {
+        for bad in ["", "  ", "a\nb", "\u{202e}21MS", "x-topsecret-x", &"9".repeat(201)] {
             assert_eq!(redactor.id(bad), None, "{bad:?}");
         }
     }

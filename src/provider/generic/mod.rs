@@ -22,6 +22,9 @@ mod config;
 mod detail;
 mod extract;
 mod field;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json_tree;
 mod judge;
 mod lookup;

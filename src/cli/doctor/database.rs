@@ -1,22 +1,11 @@
-//! `doctor`: looks at everything that can be wrong, and says for each finding how to mend it.
-//!
-//! It changes nothing and sends nothing. Each check stands alone: one that cannot be made says so and the next goes on.
+//! What the doctor looks at in the database: installation, triggers, drift, rights, identity, clock, queue.
 
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
 use std::time::Duration;
 
-use hyper::Method;
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::args::Globals;
-use super::client::Client;
-use super::exit::{Exit, Failure};
-use super::output;
-use crate::config::{self, AdapterConfig, Config};
-use crate::control::status::Status;
-use crate::daemon;
+use super::report::Report;
+use crate::config::Config;
 use crate::db::script::Session;
 use crate::db::{DbError, Target};
 use crate::outbox::guards::COPY_MEND;
@@ -24,111 +13,9 @@ use crate::outbox::guards::COPY_MEND;
 /// A difference of the clocks that shows in records, and one that breaks decisions.
 const CLOCK_LIMITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// Time allowed to reach a provider's port.
-const REACH_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A message that is due for longer than this is not going out.
 const DUE_LIMIT_S: f64 = 60.0;
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Ok,
-    Warning,
-    Error,
-}
-
-/// One line of the doctor's report.
-#[derive(Debug, Serialize)]
-struct Finding {
-    level: Level,
-    area: &'static str,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
-}
-
-#[derive(Default)]
-struct Report(Vec<Finding>);
-
-impl Report {
-    fn ok(&mut self, area: &'static str, found: impl Into<String>) {
-        self.0.push(Finding { level: Level::Ok, area, found: found.into(), mend: None });
-    }
-
-    fn warning(&mut self, area: &'static str, found: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { level: Level::Warning, area, found: found.into(), mend: Some(mend.into()) });
-    }
-
-    fn error(&mut self, area: &'static str, found: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { level: Level::Error, area, found: found.into(), mend: Some(mend.into()) });
-    }
-}
-
-/// Examines, and prints. Exit 1 when there is an error.
-///
-/// # Errors
-/// Never; what goes wrong is a finding.
-pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
-    let mut report = Report::default();
-    match config::load(globals.config.as_deref()) {
-        Ok(config) => {
-            report.ok("configuration", "it can be read");
-            configuration(&config, globals, &mut report);
-            database(&config, &mut report).await;
-            providers(&config, &mut report).await;
-        }
-        Err(error) => {
-            report.error("configuration", error.to_string(), "correct that line or variable; see docs/CONFIGURATION.md")
-        }
-    }
-    socket(&config::socket_path(globals.socket.as_deref(), globals.config.as_deref()), &mut report).await;
-    service(&mut report).await;
-    let Report(findings) = report;
-    let worst = findings.iter().any(|finding| finding.level == Level::Error);
-    if json {
-        output::json(&serde_json::to_value(&findings).map_err(Failure::failed)?);
-    } else {
-        for finding in &findings {
-            let word = match finding.level {
-                Level::Ok => "ok",
-                Level::Warning => "warning",
-                Level::Error => "error",
-            };
-            output::say(&format!("{word:<9}{:<15}{}", finding.area, output::visible(&finding.found)));
-            if let Some(mend) = &finding.mend {
-                output::say(&format!("{:<24}-> {}", "", output::visible(mend)));
-            }
-        }
-        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-        output::say(&format!(
-            "\n{} ok, {} warnings, {} errors",
-            count(Level::Ok),
-            count(Level::Warning),
-            count(Level::Error)
-        ));
-    }
-    Ok(if worst { Exit::Failed } else { Exit::Done })
-}
-
-fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
-    let path = config::file_path(globals.config.as_deref());
-    if let Ok(metadata) = std::fs::metadata(&path)
-        && metadata.permissions().mode() & 0o004 != 0
-    {
-        report.warning(
-            "configuration",
-            format!("{} can be read by everybody, and may hold secrets", path.display()),
-            format!("chmod o-r {}; or keep secrets in the credentials directory", path.display()),
-        );
-    }
-    for warning in &config.warnings {
-        report.warning("provider", warning, "set SMS_API_KEY and SMS_GATEWAY_URL, or configure a [[provider]]");
-    }
-}
-
-async fn database(config: &Config, report: &mut Report) {
+pub(super) async fn examine(config: &Config, report: &mut Report) {
     let target = match config
         .database_url()
         .map_err(|error| error.to_string())
@@ -167,6 +54,7 @@ async fn database(config: &Config, report: &mut Report) {
     triggers(&session, report).await;
     drift(&session, report).await;
     privileges(&session, report).await;
+    creators(&session, report).await;
     identity(&session, config, report).await;
     missed(&session, report).await;
     clock(&session, report).await;
@@ -228,8 +116,26 @@ async fn installed(session: &Session, report: &mut Report) -> bool {
     true
 }
 
+/// Whoever may create in the garage's schema can get their functions called in place of the system's.
+async fn creators(session: &Session, report: &mut Report) {
+    match session.texts(include_str!("../../../sql/install/creators.sql")).await {
+        Ok(rows) if rows.is_empty() => {}
+        Ok(rows) => {
+            let (schema, creators) = (cell(&rows, 0), cell(&rows, 1));
+            report.warning(
+                "privileges",
+                format!(
+                    "{creators} may create objects in schema {schema}, and so act as the owner of the garage's tables"
+                ),
+                format!("REVOKE CREATE ON SCHEMA {schema} FROM {creators}; see docs/SECURITY.md"),
+            );
+        }
+        Err(error) => report.error("privileges", error.to_string(), "look at the server's log"),
+    }
+}
+
 async fn triggers(session: &Session, report: &mut Report) {
-    match session.texts(include_str!("../../sql/garage/watched.sql")).await {
+    match session.texts(include_str!("../../../sql/garage/watched.sql")).await {
         Ok(rows) => {
             for row in &rows {
                 let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
@@ -254,7 +160,7 @@ async fn triggers(session: &Session, report: &mut Report) {
 }
 
 async fn drift(session: &Session, report: &mut Report) {
-    match session.texts(include_str!("../../sql/garage/expected.sql")).await {
+    match session.texts(include_str!("../../../sql/garage/expected.sql")).await {
         Ok(rows) if rows.is_empty() => report.ok("garage", "its tables are as the triggers and texts need them"),
         Ok(rows) => {
             let missing = rows.iter().filter_map(|row| row.first().cloned().flatten()).collect::<Vec<_>>().join(", ");
@@ -362,7 +268,7 @@ async fn clock(session: &Session, report: &mut Report) {
 }
 
 async fn queue(session: &Session, report: &mut Report) {
-    let glance = include_str!("../../sql/staff/queue.sql");
+    let glance = include_str!("../../../sql/staff/queue.sql");
     let Ok(rows) = session.texts(glance).await else { return };
     let number = |column: usize| cell(&rows, column).parse::<f64>().unwrap_or_default();
     let (due, held, unknown, oldest) = (number(0), number(3), number(4), number(7));
@@ -376,16 +282,19 @@ async fn queue(session: &Session, report: &mut Report) {
         report.ok("queue", format!("{due} messages are due"));
     }
     if held > 0.0 {
-        let reasons = session.texts(include_str!("../../sql/staff/held.sql")).await.unwrap_or_default();
+        let reasons = session.texts(include_str!("../../../sql/staff/held.sql")).await.unwrap_or_default();
         for row in &reasons {
             let text = |column: usize| row.get(column).cloned().flatten().unwrap_or_default();
             let (word, messages) = (text(0), text(1));
+            let all = if word.is_empty() {
+                String::new()
+            } else {
+                format!("; all at once: ecar-sms release --reason {word}, or cancel --reason {word}")
+            };
             report.warning(
                 "queue",
                 format!("{messages} messages are held for staff: {word}"),
-                format!(
-                    "ecar-sms list --status held; then ecar-sms release --reason {word}, or cancel --reason {word}"
-                ),
+                format!("ecar-sms list --status held; then release or cancel them{all}"),
             );
         }
     }
@@ -395,105 +304,5 @@ async fn queue(session: &Session, report: &mut Report) {
             format!("{unknown} messages may or may not have been sent"),
             "ecar-sms list --status unknown; ask the customer or the provider; then resend or cancel",
         );
-    }
-}
-
-async fn providers(config: &Config, report: &mut Report) {
-    match daemon::providers_of(&config.providers) {
-        Err(error) => {
-            report.error("provider", error.to_string(), "correct its configuration; see docs/CONFIGURATION.md")
-        }
-        Ok(providers) => {
-            for (provider, configured) in providers.iter().zip(&config.providers) {
-                match (&configured.adapter, provider.endpoint()) {
-                    (AdapterConfig::Log(_), _) => {
-                        report.warning(
-                            "provider",
-                            format!("{} writes to the log and sends nothing", provider.name()),
-                            "configure a real provider for real customers",
-                        );
-                    }
-                    (AdapterConfig::Generic(_), Some((host, port))) => {
-                        reach(provider.name(), &host, port, report).await
-                    }
-                    (AdapterConfig::Generic(_), None) => {
-                        report.ok("provider", format!("{}: configured", provider.name()))
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
-    let mend = "is the URL right, and may this machine reach it (firewall, DNS)?";
-    match tokio::time::timeout(REACH_TIMEOUT, tokio::net::TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => report.ok(
-            "provider",
-            format!("{name}: {host}:{port} answers (credit is not known: this kind of provider cannot be asked)"),
-        ),
-        Ok(Err(error)) => report.error("provider", format!("{name}: {host}:{port}: {error}"), mend),
-        Err(_) => report.error("provider", format!("{name}: {host}:{port} does not answer"), mend),
-    }
-}
-
-async fn socket(path: &Path, report: &mut Report) {
-    match std::fs::symlink_metadata(path) {
-        Err(error) => {
-            return report.error(
-                "daemon",
-                format!("{}: {error}", path.display()),
-                "is the daemon running? systemctl status ecar-sms; journalctl -u ecar-sms",
-            );
-        }
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return report.error(
-                "socket",
-                format!("{} is no socket", path.display()),
-                "remove it and restart the daemon",
-            );
-        }
-        Ok(metadata) => {
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode == 0o660 {
-                report.ok("socket", format!("{}, mode 0660", path.display()));
-            } else {
-                report.error(
-                    "socket",
-                    format!("{} has mode {mode:04o}", path.display()),
-                    format!("chmod 0660 {}", path.display()),
-                );
-            }
-        }
-    }
-    match Client::new(path.to_owned()).ask::<Status>(Method::GET, "/v1/status", None).await {
-        Ok(status) if status.healthy => {
-            report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid))
-        }
-        Ok(status) => {
-            for problem in status.problems {
-                report.error("daemon", problem, "see ecar-sms status and journalctl -u ecar-sms");
-            }
-        }
-        Err(failure) => {
-            report.error("daemon", format!("{:#}", failure.error), "systemctl status ecar-sms; journalctl -u ecar-sms")
-        }
-    }
-}
-
-/// Whether systemd runs it, where systemd runs at all.
-async fn service(report: &mut Report) {
-    if !Path::new("/run/systemd/system").exists() {
-        return;
-    }
-    let output = tokio::process::Command::new("systemctl").args(["is-active", "ecar-sms"]).output().await;
-    match output {
-        Ok(output) if output.status.success() => report.ok("service", "ecar-sms.service is active"),
-        Ok(output) => report.warning(
-            "service",
-            format!("ecar-sms.service is {}", String::from_utf8_lossy(&output.stdout).trim()),
-            "systemctl enable --now ecar-sms",
-        ),
-        Err(error) => report.warning("service", format!("systemctl: {error}"), "is systemd's systemctl in the PATH?"),
     }
 }

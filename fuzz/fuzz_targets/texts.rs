@@ -1,0 +1,3 @@
+#![no_main]
+
+ecar_sms_fuzz::target!("texts", ecar_sms::message::fuzzing::TEXTS_SEEDS, ecar_sms::message::fuzzing::texts);

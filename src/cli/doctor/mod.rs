@@ -1,0 +1,187 @@
+//! `doctor`: looks at everything that can be wrong, and says for each finding how to mend it.
+//!
+//! It changes nothing and sends nothing. Each check stands alone: one that cannot be made says so and the next goes on.
+
+mod database;
+mod report;
+
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::Method;
+
+use report::{Level, Report};
+
+use super::args::Globals;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output;
+use crate::config::{self, AdapterConfig, Config};
+use crate::control::status::Status;
+use crate::daemon;
+
+/// Time allowed to reach a provider's port.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Examines, and prints. Exit 1 when there is an error.
+///
+/// # Errors
+/// Never; what goes wrong is a finding.
+pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
+    let mut report = Report::default();
+    match config::load(globals.config.as_deref()) {
+        Ok(config) => {
+            report.ok("configuration", "it can be read");
+            configuration(&config, globals, &mut report);
+            database::examine(&config, &mut report).await;
+            providers(&config, &mut report).await;
+        }
+        Err(error) => {
+            report.error("configuration", error.to_string(), "correct that line or variable; see docs/CONFIGURATION.md")
+        }
+    }
+    socket(&config::socket_path(globals.socket.as_deref(), globals.config.as_deref()), &mut report).await;
+    service(&mut report).await;
+    let Report(findings) = report;
+    let worst = findings.iter().any(|finding| finding.level == Level::Error);
+    if json {
+        output::json(&serde_json::to_value(&findings).map_err(Failure::failed)?);
+    } else {
+        for finding in &findings {
+            let word = match finding.level {
+                Level::Ok => "ok",
+                Level::Warning => "warning",
+                Level::Error => "error",
+            };
+            output::say(&format!("{word:<9}{:<15}{}", finding.area, output::visible(&finding.found)));
+            if let Some(mend) = &finding.mend {
+                output::say(&format!("{:<24}-> {}", "", output::visible(mend)));
+            }
+        }
+        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+        output::say(&format!(
+            "\n{} ok, {} warnings, {} errors",
+            count(Level::Ok),
+            count(Level::Warning),
+            count(Level::Error)
+        ));
+    }
+    Ok(if worst { Exit::Failed } else { Exit::Done })
+}
+
+fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
+    let path = config::file_path(globals.config.as_deref());
+    if let Ok(metadata) = std::fs::metadata(&path)
+        && metadata.permissions().mode() & 0o004 != 0
+    {
+        report.warning(
+            "configuration",
+            format!("{} can be read by everybody, and may hold secrets", path.display()),
+            format!("chmod o-r {}; or keep secrets in the credentials directory", path.display()),
+        );
+    }
+    for warning in &config.warnings {
+        report.warning("provider", warning, "set SMS_API_KEY and SMS_GATEWAY_URL, or configure a [[provider]]");
+    }
+}
+
+async fn providers(config: &Config, report: &mut Report) {
+    match daemon::providers_of(&config.providers) {
+        Err(error) => {
+            report.error("provider", error.to_string(), "correct its configuration; see docs/CONFIGURATION.md")
+        }
+        Ok(providers) => {
+            for (provider, configured) in providers.iter().zip(&config.providers) {
+                match (&configured.adapter, provider.endpoint()) {
+                    (AdapterConfig::Log(_), _) => {
+                        report.warning(
+                            "provider",
+                            format!("{} writes to the log and sends nothing", provider.name()),
+                            "configure a real provider for real customers",
+                        );
+                    }
+                    (AdapterConfig::Generic(_), Some((host, port))) => {
+                        reach(provider.name(), &host, port, report).await
+                    }
+                    (AdapterConfig::Generic(_), None) => {
+                        report.ok("provider", format!("{}: configured", provider.name()))
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
+    let mend = "is the URL right, and may this machine reach it (firewall, DNS)?";
+    match tokio::time::timeout(REACH_TIMEOUT, tokio::net::TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => report.ok(
+            "provider",
+            format!("{name}: {host}:{port} answers (credit is not known: this kind of provider cannot be asked)"),
+        ),
+        Ok(Err(error)) => report.error("provider", format!("{name}: {host}:{port}: {error}"), mend),
+        Err(_) => report.error("provider", format!("{name}: {host}:{port} does not answer"), mend),
+    }
+}
+
+async fn socket(path: &Path, report: &mut Report) {
+    match std::fs::symlink_metadata(path) {
+        Err(error) => {
+            return report.error(
+                "daemon",
+                format!("{}: {error}", path.display()),
+                "is the daemon running? systemctl status ecar-sms; journalctl -u ecar-sms",
+            );
+        }
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return report.error(
+                "socket",
+                format!("{} is no socket", path.display()),
+                "remove it and restart the daemon",
+            );
+        }
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o777;
+            if mode == 0o660 {
+                report.ok("socket", format!("{}, mode 0660", path.display()));
+            } else {
+                report.error(
+                    "socket",
+                    format!("{} has mode {mode:04o}", path.display()),
+                    format!("chmod 0660 {}", path.display()),
+                );
+            }
+        }
+    }
+    match Client::new(path.to_owned()).ask::<Status>(Method::GET, "/v1/status", None).await {
+        Ok(status) if status.healthy => {
+            report.ok("daemon", format!("version {} is well, pid {}", status.version, status.pid))
+        }
+        Ok(status) => {
+            for problem in status.problems {
+                report.error("daemon", problem, "see ecar-sms status and journalctl -u ecar-sms");
+            }
+        }
+        Err(failure) => {
+            report.error("daemon", format!("{:#}", failure.error), "systemctl status ecar-sms; journalctl -u ecar-sms")
+        }
+    }
+}
+
+/// Whether systemd runs it, where systemd runs at all.
+async fn service(report: &mut Report) {
+    if !Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    let output = tokio::process::Command::new("systemctl").args(["is-active", "ecar-sms"]).output().await;
+    match output {
+        Ok(output) if output.status.success() => report.ok("service", "ecar-sms.service is active"),
+        Ok(output) => report.warning(
+            "service",
+            format!("ecar-sms.service is {}", String::from_utf8_lossy(&output.stdout).trim()),
+            "systemctl enable --now ecar-sms",
+        ),
+        Err(error) => report.warning("service", format!("systemctl: {error}"), "is systemd's systemctl in the PATH?"),
+    }
+}
