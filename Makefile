@@ -40,7 +40,7 @@ test: need ## format, lints and all tests, as CI runs them
 torture: need ## break everything for a quarter of an hour; nothing may be lost or sent twice (ARGS=kill_9 chooses)
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || scripts/apt-install faketime || true
 	@scripts/need-pgbouncer >/dev/null || true
-	@ulimit -n 4096; ECAR_SMS_TORTURE=full ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked --quiet --test torture -- $(ARGS)
+	@ulimit -n 4096 2>/dev/null || true; ECAR_SMS_TORTURE=full ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked --quiet --test torture -- $(ARGS)
 
 bench: need ## measure throughput and latency
 	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked

@@ -24,7 +24,7 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT head.*, claimed.*
 FROM (
-  SELECT (SELECT last_value FROM sms_outbox_id_seq) AS last_id,
+  SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM sms_outbox_id_seq) AS last_id,
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS snapshot_xmin,
          pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS snapshot_xmax,
          (SELECT last_value FROM sms_wake) = 1 AS wanted,

@@ -76,6 +76,7 @@ fn faults() -> Vec<Fault> {
         state::state_gone,
         machine::memory,
         machine::clocks,
+        order::first_message,
         order::late_commit,
         order::locked_tables,
         results::results_cannot_be_recorded,

@@ -50,6 +50,19 @@ pub async fn late_commit(scale: Scale) -> Verdict {
     verdict
 }
 
+/// The very first message of an installation, for which a daemon has waited a while.
+pub async fn first_message(scale: Scale) -> Verdict {
+    let mut stage = Stage::new(scale, Ladder::LookUp).await;
+    let daemon = stage.daemon();
+    let waited = scale.pick(3, 30);
+    tokio::time::sleep(Duration::from_secs(waited)).await;
+    stage.enqueue(LATE, 1).await;
+    let took = stage.reaches(1, STUCK).await;
+    let mut verdict = stage.finish(format!("{waited} s after the start"), vec![daemon], 0).await;
+    verdict.require(took.is_some(), || format!("it was not sent within {STUCK:?}"));
+    verdict
+}
+
 /// VACUUM FULL on the garage's tables: messages that need no facts go on, the others follow.
 pub async fn locked_tables(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::LookUp).await;

@@ -59,6 +59,22 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     missed(&session, report).await;
     clock(&session, report).await;
     queue(&session, report).await;
+    wake(config, report);
+}
+
+/// What is lost without a direct connection.
+fn wake(config: &Config, report: &mut Report) {
+    if config.database.listen == Some(false) {
+        let every = humantime::format_duration(config.sending.poll_interval);
+        let found = format!(
+            "no LISTEN connection: a message waits up to {every} for the next look, a dead daemon's for its lease"
+        );
+        report.warning(
+            "wake-ups",
+            found,
+            "if there is a way around the pooler, name it in [database] direct_url and remove listen = false",
+        );
+    }
 }
 
 fn cell(rows: &[Vec<Option<String>>], column: usize) -> String {
