@@ -22,13 +22,16 @@
 //! A full or broken disk makes the journal unusable, which is said once; a new segment is tried every [`REOPEN_EVERY`].
 
 mod entry;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod reader;
 mod writer;
 
 use std::time::Duration;
 
 pub use entry::{Answered, Begun, Head, Key, Line};
-pub use reader::{Leftover, Log, leftovers, parse};
+pub use reader::{Leftover, Log, leftovers};
 pub use writer::Journal;
 
 /// Bytes after which the next segment is begun.

@@ -106,7 +106,7 @@ fn read(folder: &Path) -> Log {
 
 /// Adds what one segment says. Anything may stand in it; a line that cannot be read makes the log no longer whole, but for a
 /// last one without its end: a write that was cut short, after which nothing was sent.
-pub fn parse(segment: &[u8], log: &mut Log) {
+pub(super) fn parse(segment: &[u8], log: &mut Log) {
     let mut lines = segment.split_inclusive(|byte| *byte == b'\n').peekable();
     let mut first = true;
     while let Some(line) = lines.next() {

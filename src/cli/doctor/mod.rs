@@ -33,9 +33,11 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Never; what goes wrong is a finding.
 pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
     let mut report = Report::default();
+    let mut listens = true;
     match config::load(globals.config.as_deref()) {
         Ok(config) => {
             report.ok("configuration", "it can be read");
+            listens = config.database.listen != Some(false);
             configuration(&config, globals, &mut report);
             database::examine(&config, &mut report).await;
             providers(&config, &mut report).await;
@@ -44,7 +46,7 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
             report.error("configuration", error.to_string(), "correct that line or variable; see docs/CONFIGURATION.md")
         }
     }
-    socket(&config::socket_path(globals.socket.as_deref(), globals.config.as_deref()), &mut report).await;
+    socket(&config::socket_path(globals.socket.as_deref(), globals.config.as_deref()), listens, &mut report).await;
     service(&mut report).await;
     let Report(findings) = report;
     let worst = findings.iter().any(|finding| finding.level == Level::Error);
@@ -74,13 +76,6 @@ pub async fn run(globals: &Globals, json: bool) -> Result<Exit, Failure> {
 }
 
 fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
-    if config.database.listen == Some(false) {
-        report.warning(
-            "wake-ups",
-            "[database] listen = false: the daemon does not listen, and a message waits for the next look at the outbox (poll_interval)",
-            "give the daemon a direct connection: remove listen, and name the way around a pooler in direct_url",
-        );
-    }
     let path = config::file_path(globals.config.as_deref());
     if let Ok(metadata) = std::fs::metadata(&path)
         && metadata.permissions().mode() & 0o004 != 0
@@ -135,7 +130,7 @@ async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
     }
 }
 
-async fn socket(path: &Path, report: &mut Report) {
+async fn socket(path: &Path, listens: bool, report: &mut Report) {
     match std::fs::symlink_metadata(path) {
         Err(error) => {
             return report.error(
@@ -172,7 +167,8 @@ async fn socket(path: &Path, report: &mut Report) {
             for problem in &status.problems {
                 report.error("daemon", problem, "see ecar-sms status and journalctl -u ecar-sms");
             }
-            if let Some(why) = status.wake.strip_prefix("polling: ") {
+            // Switched off by configuration is said beside the database.
+            if let Some(why) = status.wake.strip_prefix("polling: ").filter(|_| listens) {
                 report.warning(
                     "wake-ups",
                     format!("the daemon does not listen for wake-ups ({why}): a message waits for the next look at the outbox, poll_interval at most"),
