@@ -18,7 +18,8 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     let unclear = || format!("\"{text}\" is no time; write for example \"2026-12-01 08:00\", 18:30, or 2h");
     // Text that names a zone or an offset was a timestamp; what is left is civil time. The date first: a time alone would
     // read the end of it and forget the day.
-    if let Ok(at) = text.parse::<DateTime>() {
+    // A number of eight digits is rather a phone number than a date without its dashes.
+    if let Some(at) = text.parse::<DateTime>().ok().filter(|_| text.contains('-')) {
         return at.to_zoned(now.time_zone().clone()).map(|at| at.timestamp()).map_err(|_| unclear());
     }
     if let Ok(time) = text.parse::<Time>() {
@@ -59,6 +60,13 @@ pub fn show(at: Timestamp, zone: &TimeZone) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_digits_are_no_date() {
+        let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        assert!(parse("19220226", &now).is_err());
+        assert!(parse("1922-02-26", &now).is_ok());
+    }
 
     fn now() -> Zoned {
         "2026-11-23T10:00:00+01:00[Africa/Tunis]".parse().unwrap()

@@ -59,10 +59,12 @@ impl Redactor {
     /// A provider's id, when it is one: not empty, not endless, no control or direction characters, no secret.
     pub(super) fn id(&self, text: &str) -> Option<String> {
         let text = text.trim();
+        // Forms are searched for as `detail` would show the text: two spaces in a key are one there.
+        let shown = clean(text);
         let fit = !text.is_empty()
             && text.chars().count() <= ID_LIMIT_CHARS
             && !text.chars().any(|c| c.is_control() || turns_text(c))
-            && !self.forms.iter().any(|form| text.contains(form.as_str()));
+            && !self.forms.iter().any(|form| text.contains(form.as_str()) || shown.contains(form.as_str()));
         fit.then(|| text.to_owned())
     }
 }
@@ -85,6 +87,12 @@ mod tests {
         let mut redactor = Redactor::default();
         redactor.hide(secret);
         redactor
+    }
+
+    #[test]
+    fn a_key_with_two_spaces_in_a_row_is_no_part_of_an_id() {
+        assert_eq!(redactor("top  secret").id("id top  secret"), None);
+        assert_eq!(redactor("top  secret").id("id 1"), Some("id 1".to_owned()));
     }
 
     #[test]

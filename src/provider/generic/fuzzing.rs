@@ -155,6 +155,10 @@ pub fn request(data: &[u8]) {
     let mut parts = input.splitn(3, PART);
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (config, text, body) = (part(), part(), part());
+    // Whoever writes the key into the name of a field has shown it to everybody.
+    if config.contains(KEY) {
+        return;
+    }
     let Ok(mut config) = toml::from_str::<GenericConfig>(&config) else { return };
     config.api_key = Some(KEY.into());
     let _ = (format!("{config:?}"), config.endpoint());
