@@ -80,6 +80,7 @@ fn print(status: &Status, zone: &TimeZone) {
     if status.missed_events > status.missed.len() {
         line("missed", &format!("and {} more", status.missed_events - status.missed.len()));
     }
+    line("rate", &format!("{} messages in the last minute", status.sent_last_minute));
     let today: Vec<String> =
         status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
     line("today", &if today.is_empty() { "nothing yet".to_owned() } else { today.join(", ") });

@@ -102,6 +102,8 @@ pub struct Status {
     /// What an operator should see although nothing is wrong.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Messages that providers took from this daemon within the last minute.
+    pub sent_last_minute: u64,
     /// Settled since midnight.
     pub today: Vec<Today>,
     /// Providers.
@@ -186,6 +188,7 @@ impl Vitals {
             missed,
             missed_events,
             notes: self.guards.note().into_iter().collect(),
+            sent_last_minute: self.metrics.accepted_last_minute(),
             today,
             providers,
             journal_problem: self.journal.problem(),

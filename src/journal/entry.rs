@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::outcome::Outcome;
 
-/// One line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One line, as it is read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     /// The first of a segment.
@@ -14,6 +15,15 @@ pub enum Line {
     Begun(Begun),
     /// Its answer was read, or the time for one is over.
     Answered(Answered),
+}
+
+/// One line, as it is written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Written<'a> {
+    Head(&'a Head),
+    Begun(&'a Begun),
+    Answered(&'a Answered),
 }
 
 /// Whose journal this is.

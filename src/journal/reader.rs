@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::entry::{Answered, Begun, Head, Key, Line};
-use super::writer::boot_id;
+use super::writer::{boot_id, prefix};
 use super::{LOCK, SEGMENT_ENDING};
 
 /// Longest segment that is read, in bytes: well above the size at which one is ended.
@@ -62,10 +62,10 @@ impl Leftover {
 /// # Errors
 /// The directory cannot be read; a journal that cannot be is left out.
 pub fn leftovers(state_directory: &Path, database: &str) -> io::Result<Vec<Leftover>> {
-    let mut found = Vec::new();
+    let (mut found, prefix) = (Vec::new(), prefix(database));
     for entry in fs::read_dir(state_directory)? {
         let folder = entry?.path();
-        let named = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("journal-"));
+        let named = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix));
         if !named || !folder.is_dir() {
             continue;
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tracing::{error, info, warn};
 
-use super::entry::{Answered, Begun, Head, Line};
+use super::entry::{Answered, Begun, Head, Written};
 use super::{LOCK, REOPEN_EVERY, SEGMENT_BYTES, SEGMENT_ENDING};
 
 /// A journal being written, or the knowledge that there is none. Lines are short and go to the kernel's memory, so they are written
@@ -51,7 +51,7 @@ impl Journal {
     pub fn begin_in(&self, state_directory: &Path, database: &str, owner: i32) -> io::Result<()> {
         let head = Head { format: 1, database: database.to_owned(), owner, boot: boot_id() };
         // After a restore an owner number may come twice: then the folder of the first is still there.
-        let name = format!("journal-{}-{owner}", safe(database));
+        let name = format!("{}{owner}", prefix(database));
         let folder = (0..100)
             .map(|n| state_directory.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
             .find(|folder| !folder.exists())
@@ -100,7 +100,7 @@ impl Journal {
         let Some(inner) = guard.as_mut() else { return Ok(None) };
         let mut text = Vec::with_capacity(entries.len() * 400);
         for entry in entries {
-            push(&mut text, &Line::Begun(entry.clone()))?;
+            push(&mut text, &Written::Begun(entry))?;
         }
         inner.append(&text)?;
         *inner.open.entry(inner.segment).or_default() += entries.len();
@@ -113,7 +113,7 @@ impl Journal {
         let Some(inner) = guard.as_mut() else { return };
         if matches!(inner.state, State::Writing { .. }) {
             let mut text = Vec::with_capacity(200);
-            let written = push(&mut text, &Line::Answered(entry)).and_then(|()| inner.append(&text));
+            let written = push(&mut text, &Written::Answered(&entry)).and_then(|()| inner.append(&text));
             // `append` has said so, once.
             drop(written);
         }
@@ -166,7 +166,7 @@ impl Inner {
         let mut file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(self.path(segment))?;
         self.segment = segment;
         let mut text = Vec::new();
-        push(&mut text, &Line::Head(self.head.clone()))?;
+        push(&mut text, &Written::Head(&self.head))?;
         file.write_all(&text)?;
         self.state = State::Writing { file, bytes: text.len() as u64 };
         Ok(())
@@ -226,15 +226,17 @@ impl Inner {
     }
 }
 
-fn push(text: &mut Vec<u8>, line: &Line) -> io::Result<()> {
+fn push(text: &mut Vec<u8>, line: &Written<'_>) -> io::Result<()> {
     serde_json::to_writer(&mut *text, line)?;
     text.push(b'\n');
     Ok(())
 }
 
-/// A database's name as part of a folder's.
-fn safe(database: &str) -> String {
-    database.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).take(80).collect()
+/// What the names of this database's journals begin with.
+pub(super) fn prefix(database: &str) -> String {
+    let safe: String =
+        database.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).take(80).collect();
+    format!("journal-{safe}-")
 }
 
 /// The machine's boot; empty where the kernel does not tell, which proves nothing.

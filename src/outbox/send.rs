@@ -258,6 +258,9 @@ impl Desk {
         self.shared.metrics.attempt(self.provider.name(), outcome.word(), took.as_secs_f64());
         // The provider's own words go to the record of the message; logs and status have them without number and text.
         let shown = outgoing.discreet(&outcome);
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            self.shared.metrics.accepted();
+        }
         self.log(&armed, &outgoing, &shown, took);
         let (changed, open) = {
             let mut circuit = self.provider.circuit();
