@@ -114,6 +114,7 @@ pub const REDACTION_SEEDS: &[&str] = &[
     "a b c d\na+b+c+d a%20b%20c%20d",
     "\u{1b}\u{1b}\u{1b}\u{1b}\nanything",
     "quote\"back\\slash\nquote\\\"back\\\\slash",
+    "a\"b \nanything",
 ];
 
 /// A secret of four visible characters or more is never shown as it is, and what is shown is one line within its limit.
@@ -122,12 +123,14 @@ pub fn redaction(data: &[u8]) {
     let said = String::from_utf8_lossy(said);
     let mut redactor = Redactor::default();
     redactor.hide(&secret);
+    // White space at its ends is no part of a secret, and runs of it are one space in what is shown.
+    let visible = secret.split_whitespace().collect::<Vec<_>>().join(" ").chars().count();
     for text in [said.to_string(), format!("{said}{secret}"), format!("{secret}{said}")] {
         let shown = redactor.detail(&text);
         assert!(shown.chars().count() <= DETAIL_LIMIT_CHARS);
         assert!(!shown.chars().any(|c| c.is_control() || turns_text(c)), "{shown:?}");
         // What stands for a secret may itself hold a very unlucky one.
-        let hidden = secret.chars().count() >= 4 && !secret.contains(['[', ']']) && !"redacted".contains(&secret);
+        let hidden = visible >= 4 && !secret.contains(['[', ']']) && !"redacted".contains(&secret);
         assert!(!hidden || !shown.contains(&secret), "{shown:?} shows {secret:?}");
         if let Some(id) = redactor.id(&text) {
             assert!(!id.chars().any(|c| c.is_control() || turns_text(c)), "{id:?}");
