@@ -72,7 +72,7 @@ pub async fn adopt(config: &Config) -> Result<Exit, Failure> {
             output::say(&format!("{} is now the database that messages are sent from", target.describe()));
             if held > 0 {
                 output::say(&format!(
-                    "{held} messages waited in it and are held, because they may have been sent after the copy was taken; look at them: ecar-sms list --status held;                      let them go: ecar-sms release --reason restored; or not: ecar-sms cancel --reason restored"
+                    "{held} messages waited in it and are held, because they may have been sent after the copy was taken; look at them: ecar-sms list --status held; let them go: ecar-sms release --reason restored; or not: ecar-sms cancel --reason restored"
                 ));
             }
         }
