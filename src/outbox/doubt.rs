@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::lease::{Lease, Rendered, reference};
 use super::result::Finished;
-use super::send::Shared;
+use super::send::{LOOK_AGAIN, Shared};
 use super::settings::Settings;
 use super::stage::Doubtful;
 use crate::db::{Database, DbError, Row, field, statement};
@@ -43,9 +43,6 @@ const INQUIRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pauses between two inquiries about one message: first and longest.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
-
-/// Longest time between two looks at one message: `unknown_wait` may be changed meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Inquiries at once.
 const INQUIRIES: usize = 8;

@@ -43,8 +43,8 @@ const OTHER_PROVIDER_PAUSE: Duration = Duration::from_secs(10);
 /// When a provider is first asked what became of a message: it needs a moment to know itself.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// Longest time until a message in doubt is looked at: the wait for proof may be shortened meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Longest time until a message in doubt is looked at, or looked at again: the wait for proof may be shortened meanwhile.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Everything that the claimer and its senders share.
 pub struct Shared {
