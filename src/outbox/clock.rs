@@ -27,9 +27,17 @@ pub struct Clock {
     inner: Mutex<Inner>,
 }
 
+/// A time the database told, and between which moments of ours it read its clock.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    asked: Instant,
+    answered: Instant,
+    told: Timestamp,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    last: Option<(Instant, Timestamp)>,
+    last: Option<Seen>,
     jumped: Option<Instant>,
 }
 
@@ -38,16 +46,25 @@ impl Clock {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The database says that it is `database_now`. True when its clock went back since the last time.
-    pub fn observe(&self, now: Instant, database_now: Timestamp) -> bool {
+    /// The database says that it was `told` when it answered a question put at `asked` whose answer was read at `answered`. True
+    /// when its clock went back since the last time.
+    ///
+    /// Between question and answer this process may have been stopped, so each reading belongs somewhere between the two: a
+    /// jump is only what no such place explains.
+    pub fn observe(&self, asked: Instant, answered: Instant, told: Timestamp) -> bool {
+        let seen = Seen { asked, answered, told };
         let mut inner = self.locked();
-        let Some((then, database_then)) = inner.last.replace((now, database_now)) else { return false };
-        let passed = SignedDuration::try_from(now.saturating_duration_since(then)).unwrap_or(SignedDuration::MAX);
-        let jump = database_now.duration_since(database_then).saturating_sub(passed);
+        let Some(last) = inner.last.replace(seen) else { return false };
+        let between = |from: Instant, to: Instant| {
+            SignedDuration::try_from(to.saturating_duration_since(from)).unwrap_or(SignedDuration::MAX)
+        };
+        let (least, most) = (between(last.answered, asked), between(last.asked, answered));
+        let passed = told.duration_since(last.told);
+        let jump = passed.saturating_sub(passed.clamp(least, most));
         if jump.unsigned_abs() <= TOLERANCE {
             return false;
         }
-        inner.jumped = Some(now);
+        inner.jumped = Some(answered);
         drop(inner);
         warn!(
             seconds = jump.as_secs(),
@@ -84,13 +101,27 @@ mod tests {
         let (start, clock) = (Instant::now(), Clock::default());
         let at = |seconds: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert!(!clock.observe(start, at(1_000)));
-        assert!(!clock.observe(after(60), at(1_061)), "a second off is no jump");
+        let observe = |moment, told| clock.observe(moment, moment, told);
+        assert!(!observe(start, at(1_000)));
+        assert!(!observe(after(60), at(1_061)), "a second off is no jump");
         assert!(!clock.is_suspect(after(60)));
-        assert!(!clock.observe(after(61), at(4_661)), "forward");
+        assert!(!observe(after(61), at(4_661)), "forward");
         assert!(clock.is_suspect(after(61)));
-        assert!(clock.observe(after(62), at(1_062)), "back");
+        assert!(observe(after(62), at(1_062)), "back");
         assert!(clock.is_suspect(after(181)));
         assert!(!clock.is_suspect(after(183)));
+    }
+
+    #[test]
+    fn an_answer_that_was_read_late_is_no_jump() {
+        let (start, clock) = (Instant::now(), Clock::default());
+        let at = |seconds: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!clock.observe(start, after(30), at(1_000)), "stopped for half a minute after the answer was given");
+        assert!(!clock.observe(after(30), after(30), at(1_030)));
+        assert!(!clock.observe(after(31), after(90), at(1_090)), "or before it");
+        assert!(!clock.observe(after(91), after(91), at(1_091)));
+        assert!(!clock.is_suspect(after(91)));
+        assert!(clock.observe(after(92), after(100), at(1_080)), "no place between them explains this");
     }
 }

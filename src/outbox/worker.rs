@@ -258,7 +258,7 @@ impl Claimer {
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
-        if self.shared.clock.observe(Instant::now(), batch.database_now)
+        if self.shared.clock.observe(now, Instant::now(), batch.database_now)
             && let Err(problem) = clock::rewind(&self.shared.database).await
         {
             warn!(error = %problem, "messages may wait for longer than they should: the database's clock went back");

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::fault::{Scale, Verdict};
 use crate::judge;
 use crate::load::{self, Enqueued, Load};
-use crate::support::{API_KEY, Daemon, INSTALLED, World};
+use crate::support::{API_KEY, Daemon, INSTALLED, World, until};
 
 /// Requests that a daemon makes at once.
 pub const CONCURRENCY: usize = 32;
@@ -243,13 +243,25 @@ fields = [
         true
     }
 
+    /// The first of the rows that are not settled, for whoever asks why.
+    async fn open(&self) -> String {
+        const ROWS: &str = "SELECT to_jsonb(o)::text FROM sms_outbox o WHERE state IN ('queued', 'sending', 'unknown') ORDER BY id LIMIT 5";
+        let rows = self.control().await.texts(ROWS).await.unwrap_or_default();
+        rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n  ")
+    }
+
     /// Ends a fault: the load stops, the daemons finish what is left and stop in good order, and the judge speaks.
     pub async fn finish(mut self, done: String, daemons: Vec<Daemon>, twice_allowed: usize) -> Verdict {
         self.stop_load().await;
         let drained = self.drained(self.scale.patience()).await;
         let mut verdict = Verdict::new(done);
         verdict.require(drained, || "messages are left queued, being sent or undecided".to_owned());
+        if !drained {
+            verdict.note(self.open().await);
+        }
         for mut daemon in daemons {
+            // One that was started a moment ago cannot be told to stop before it has begun.
+            until("the daemon starts", async || !daemon.is_running() || daemon.log().contains("ecar-sms starts")).await;
             if daemon.is_running() {
                 daemon.signal("TERM");
             }
