@@ -465,7 +465,7 @@ async fn resend_cancel_and_release_do_what_the_state_allows_and_answer_409_other
     let released = act(held, "release").await;
     assert_eq!((released.status, &released.json()["status"]), (200, &json!("queued")), "{released:?}");
     let sending = world.enqueue("20 000 003", "trois").await;
-    world.batch(&format!("UPDATE sms_outbox SET state = 'sending', lease_owner = 1, lease_token = 1, lease_until = now() + interval '1 hour' WHERE id = {sending}")).await;
+    world.batch(&format!("UPDATE sms_outbox SET state = 'sending', lease_owner = 99, lease_token = 1, lease_until = now() + interval '1 hour' WHERE id = {sending}")).await;
     for action in ["resend", "cancel", "release"] {
         act(sending, action).await.problem(409);
         act(4_711, action).await.problem(404);
