@@ -177,18 +177,25 @@ pub struct Measure {
     pub segments: u32,
 }
 
-/// Measures a text in one pass, without allocation.
+/// Measures a text, without allocation.
 pub fn measure(text: &str) -> Measure {
     let mut gsm7 = Filling::new(Encoding::Gsm7);
-    let mut ucs2 = Filling::new(Encoding::Ucs2);
-    let mut fits_gsm7 = true;
     for character in text.chars() {
         let septets = Septets::of(character);
-        fits_gsm7 &= septets != Septets::Outside;
+        if septets == Septets::Outside {
+            return measure_ucs2(text);
+        }
         gsm7.push(septets.count());
+    }
+    gsm7.measure()
+}
+
+fn measure_ucs2(text: &str) -> Measure {
+    let mut ucs2 = Filling::new(Encoding::Ucs2);
+    for character in text.chars() {
         ucs2.push(character.len_utf16());
     }
-    if fits_gsm7 { gsm7.measure() } else { ucs2.measure() }
+    ucs2.measure()
 }
 
 /// The text cut where one segment ends and the next begins. Joined, the pieces are the text; an empty text has none.

@@ -3,6 +3,8 @@
 //! Owns the cleaning of untrusted text: control characters go, secrets that the provider echoes are replaced, the rest
 //! is cut to a sentence. Every text that leaves this adapter passes here.
 
+use std::borrow::Cow;
+
 use crate::message::facts::turns_text;
 use crate::message::outcome::DETAIL_LIMIT_CHARS;
 
@@ -60,7 +62,8 @@ impl Redactor {
     pub(super) fn id(&self, text: &str) -> Option<String> {
         let text = text.trim();
         // Forms are searched for as `detail` would show the text: two spaces in a key are one there.
-        let shown = clean(text);
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let shown = if plain { Cow::Borrowed(text) } else { Cow::Owned(clean(text)) };
         let fit = !text.is_empty()
             && text.chars().count() <= ID_LIMIT_CHARS
             && !text.chars().any(|c| c.is_control() || turns_text(c))

@@ -45,18 +45,20 @@ impl Judge {
 
     /// The outcome an answer means. `now` serves dates in `Retry-After` when the answer carries no `Date`.
     pub(super) fn judge(&self, answer: &Answer, now: Timestamp, redactor: &Redactor) -> Outcome {
-        let detail = redactor.detail(&describe(answer));
+        let detail = || redactor.detail(&describe(answer));
         match self.verdict(answer) {
             Verdict::Accepted => Outcome::Accepted {
                 provider_message_id: self.id.find(answer).and_then(|id| redactor.id(&id)),
                 segments: self.find_segments(answer),
             },
-            Verdict::Rejected => Outcome::Rejected { detail },
-            Verdict::Temporary => Outcome::TemporaryFailure { detail },
-            Verdict::Throttled => Outcome::Throttled { retry_after: self.find_retry_after(answer, now), detail },
-            Verdict::NoCredit => Outcome::NoCredit { detail },
-            Verdict::Misconfigured => Outcome::Misconfigured { detail },
-            Verdict::Unknown => Outcome::Unknown { detail },
+            Verdict::Rejected => Outcome::Rejected { detail: detail() },
+            Verdict::Temporary => Outcome::TemporaryFailure { detail: detail() },
+            Verdict::Throttled => {
+                Outcome::Throttled { retry_after: self.find_retry_after(answer, now), detail: detail() }
+            }
+            Verdict::NoCredit => Outcome::NoCredit { detail: detail() },
+            Verdict::Misconfigured => Outcome::Misconfigured { detail: detail() },
+            Verdict::Unknown => Outcome::Unknown { detail: detail() },
         }
     }
 

@@ -38,6 +38,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -209,12 +210,15 @@ impl HttpProvider {
         maker: &RequestMaker,
         subject: Subject<'_>,
         deadline: Instant,
-    ) -> Result<(Exchange, Redactor), Outcome> {
+    ) -> Result<(Exchange, Cow<'_, Redactor>), Outcome> {
         let mut refused = None;
         loop {
             let mut request = maker.build(subject).map_err(|error| self.unbuildable(error))?;
             let token = self.authorizer.authorize(&mut request, refused, deadline).await?;
-            let redactor = token.as_ref().map_or_else(|| self.redactor.clone(), |t| t.hidden_by(&self.redactor));
+            let redactor = match &token {
+                Some(token) => Cow::Owned(token.hidden_by(&self.redactor)),
+                None => Cow::Borrowed(&self.redactor),
+            };
             let exchange = exchange(&self.client, request, deadline, self.config.max_body_bytes).await;
             match (token, &exchange) {
                 (Some(token), Exchange::Answered(answer)) if answer.status == 401 && refused.is_none() => {

@@ -45,6 +45,8 @@ pub(super) struct RequestMaker {
     api_key: Option<SecretString>,
     /// Scheme, host and port that every URL must have; known from the first sample on.
     origin: Option<url::Origin>,
+    /// The URL, when it is the same for every message.
+    fixed_url: Option<Url>,
 }
 
 impl RequestMaker {
@@ -63,8 +65,10 @@ impl RequestMaker {
             sender_id: config.sender_id.clone(),
             api_key: config.api_key.clone(),
             origin: None,
+            fixed_url: None,
         };
         maker.check_names()?;
+        maker.learn_templates()?;
         for (encoding, text) in [(Encoding::Gsm7, "Bonjour"), (Encoding::Ucs2, "\u{645}\u{631}\u{62d}\u{628}\u{627}")] {
             let sample = Outgoing {
                 reference: "ecar-0-0".to_owned(),
@@ -99,8 +103,10 @@ impl RequestMaker {
             sender_id: config.sender_id.clone(),
             api_key: config.api_key.clone(),
             origin: None,
+            fixed_url: None,
         };
         maker.check_names()?;
+        maker.learn_templates()?;
         // Two that differ in everything, so that a host that depends on any of it is seen.
         for (reference, recipient, since) in
             [("ecar-0-0", "+21620000000", Timestamp::UNIX_EPOCH), ("ecar-1-1", "+21620000001", Timestamp::MAX)]
@@ -130,7 +136,7 @@ impl RequestMaker {
 
     /// Whether any template may print `variable`.
     pub(super) fn uses(&self, variable: &str) -> Result<bool, GenericError> {
-        for (key, template) in self.templates() {
+        for (key, _, template) in self.templates() {
             let uses = self.renderer.uses(template, variable);
             if uses.map_err(|error| GenericError::key(key, error.to_string()))? {
                 return Ok(true);
@@ -170,6 +176,9 @@ impl RequestMaker {
     }
 
     fn url(&self, variables: &Variables) -> Result<Url, BuildError> {
+        if let Some(url) = &self.fixed_url {
+            return Ok(url.clone());
+        }
         let text = self.render(self.url_key, Place::Url, &self.url, variables)?;
         let mut url = parse_url(&text).map_err(|problem| template_error(self.url_key, &problem))?;
         if !self.query.is_empty() {
@@ -230,22 +239,35 @@ impl RequestMaker {
         rendered.map_err(|error| BuildError { key: key.to_owned(), error })
     }
 
-    /// Every template, with its key.
-    fn templates(&self) -> impl Iterator<Item = (&str, &TemplateText)> {
+    /// Every template, with its key and place.
+    fn templates(&self) -> impl Iterator<Item = (&str, Place, &TemplateText)> {
         let (fields, text) = match &self.body {
             Body::None => (&[][..], None),
-            Body::Text(_, template) => (&[][..], Some(("body_text", template))),
+            Body::Text(place, template) => (&[][..], Some(("body_text", *place, template))),
             Body::Form(fields) | Body::Json(_, fields) => (&fields[..], None),
         };
-        std::iter::once((self.url_key, &self.url))
-            .chain(self.headers.iter().map(|(key, _, template)| (key.as_str(), template)))
-            .chain(self.query.iter().chain(fields).map(|field| (field.key.as_str(), &field.value)))
+        std::iter::once((self.url_key, Place::Url, &self.url))
+            .chain(self.headers.iter().map(|(key, _, template)| (key.as_str(), Place::Plain, template)))
+            .chain(self.query.iter().chain(fields).map(|field| (field.key.as_str(), Place::Plain, &field.value)))
             .chain(text)
+    }
+
+    /// Does once what is the same for every message.
+    fn learn_templates(&mut self) -> Result<(), GenericError> {
+        let templates: Vec<_> =
+            self.templates().map(|(key, place, text)| (key.to_owned(), place, text.clone())).collect();
+        for (key, place, template) in templates {
+            self.renderer.learn(place, &template).map_err(|error| GenericError::key(key, error.to_string()))?;
+        }
+        if self.query.is_empty() && !self.url.0.contains('{') {
+            self.fixed_url = Some(parse_url(&self.url.0).map_err(|problem| GenericError::key(self.url_key, problem))?);
+        }
+        Ok(())
     }
 
     /// Names in templates, also where no sample leads; the key, where it is needed; the message, where it would be raw.
     fn check_names(&self) -> Result<(), GenericError> {
-        for (key, template) in self.templates() {
+        for (key, _, template) in self.templates() {
             let named = |error: RenderError| GenericError::key(key, error.to_string());
             if self.renderer.uses(template, "api_key").map_err(named)? && self.api_key.is_none() {
                 return Err(GenericError::MissingSecret);

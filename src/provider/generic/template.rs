@@ -1,10 +1,13 @@
 //! Templates of a request: small texts over a fixed set of variables.
 //!
-//! Owns the MiniJinja environment: strict about undefined names, limited in work, and encoding by place: values printed
+//! Owns the MiniJinja environments, one for each place a template may stand: strict about undefined names, limited in work, and encoding by place: values printed
 //! into a URL are percent-encoded, into XML escaped, elsewhere left as they are because their field is encoded as a
 //! whole. Which variables there are is told by `subject`. It never sees more than one message, and a message's text is data: braces in it are printed, not run.
 //! A template is checked once against sample messages; one that fails later sent nothing, and the error tells whether
 //! the template or the message is at fault.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
@@ -20,11 +23,6 @@ const RENDERED_LIMIT_BYTES: usize = 64 * 1024;
 /// The unreserved characters of RFC 3986 stay, everything else is encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Names of the places. A template is named after its place, because that is what MiniJinja tells while it prints.
-const URL: &str = "url";
-const XML: &str = "xml";
-const PLAIN: &str = "plain";
-
 /// Where a template's output goes, which decides how values are encoded in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -34,16 +32,6 @@ pub(super) enum Place {
     Xml,
     /// A field, header or plain body: values as they are.
     Plain,
-}
-
-impl Place {
-    fn template_name(self) -> &'static str {
-        match self {
-            Self::Url => URL,
-            Self::Xml => XML,
-            Self::Plain => PLAIN,
-        }
-    }
 }
 
 /// Why a value could not be rendered. Nothing was sent.
@@ -62,31 +50,44 @@ pub(super) enum RenderError {
 #[error("the text has characters outside the GSM 7-bit alphabet")]
 struct NotGsm7;
 
-/// Renders templates. Cheap to use: the templates are a line long, so they are compiled at each use.
+/// Renders templates: those it has [`learnt`](Self::learn) without compiling them again.
 pub(super) struct Renderer {
-    environment: Environment<'static>,
+    /// By place. Templates are called by their own text.
+    environments: [Environment<'static>; 3],
+    /// Learnt templates that are one variable and nothing else, as most are; they need no program.
+    lone: HashMap<String, &'static str>,
     /// The names a template may use.
     variables: &'static [&'static str],
 }
 
+/// Writes a value where it stands.
+type Formatter = fn(&mut Output<'_>, &mut State<'_, '_>, &Value) -> Result<(), Error>;
+
 impl Renderer {
     /// A renderer of templates that may use these names.
     pub(super) fn new(variables: &'static [&'static str]) -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL_STEPS));
-        // Debug information of an error would quote the variables, the key among them.
-        environment.set_debug(false);
-        environment.set_formatter(write_encoded);
-        environment.add_filter("raw", |value: &str| Value::from_safe_string(value.to_owned()));
-        environment.add_filter("percent", |value: &str| Value::from_safe_string(percent(value)));
-        environment.add_filter("form_plus", |value: &str| Value::from_safe_string(form_plus(value)));
-        environment.add_filter("ucs2_hex", |value: &str| Value::from_safe_string(hex(&encode_ucs2(value))));
-        environment.add_filter("gsm7_hex", |value: &str| match encode_gsm7(value) {
-            Some(septets) => Ok(Value::from_safe_string(hex(&septets))),
-            None => Err(Error::new(ErrorKind::InvalidOperation, "gsm7_hex").with_source(NotGsm7)),
-        });
-        Self { environment, variables }
+        let url: Formatter = |out, _, value| write_encoded(Place::Url, out, value);
+        let xml: Formatter = |out, _, value| write_encoded(Place::Xml, out, value);
+        let plain: Formatter = |out, _, value| write_encoded(Place::Plain, out, value);
+        // In the order of `Place`.
+        Self { environments: [url, xml, plain].map(environment), lone: HashMap::new(), variables }
+    }
+
+    fn environment(&self, place: Place) -> &Environment<'static> {
+        &self.environments[place as usize]
+    }
+
+    /// Compiles a template once, for all messages.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub(super) fn learn(&mut self, place: Place, template: &TemplateText) -> Result<(), RenderError> {
+        let inner = template.0.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
+        if let Some(name) = inner.and_then(|inner| self.variables.iter().find(|name| **name == inner)) {
+            self.lone.insert(template.0.clone(), name);
+        }
+        let known = self.environments[place as usize].add_template_owned(template.0.clone(), template.0.clone());
+        known.map_err(|e| failure(&e))
     }
 
     /// Whether `template` may print `variable`.
@@ -94,10 +95,11 @@ impl Renderer {
     /// # Errors
     /// The template does not compile or uses an unknown name.
     pub(super) fn uses(&self, template: &TemplateText, variable: &str) -> Result<bool, RenderError> {
-        let compiled = self.environment.template_from_str(&template.0).map_err(|e| failure(&e))?;
+        let environment = self.environment(Place::Plain);
+        let compiled = environment.template_from_str(&template.0).map_err(|e| failure(&e))?;
         let names = compiled.undeclared_variables(false);
         // Functions such as range() are reported too, so known globals are no mistake.
-        let globals: Vec<&str> = self.environment.globals().map(|(name, _)| name).collect();
+        let globals: Vec<&str> = environment.globals().map(|(name, _)| name).collect();
         match names.iter().find(|n| !self.variables.contains(&n.as_str()) && !globals.contains(&n.as_str())) {
             Some(unknown) => Err(RenderError::Template(format!(
                 "unknown variable {unknown:?}, the variables are {}",
@@ -117,40 +119,76 @@ impl Renderer {
         template: &TemplateText,
         variables: &Value,
     ) -> Result<String, RenderError> {
-        let rendered = self
-            .environment
-            .render_named_str(place.template_name(), &template.0, variables)
-            .map_err(|e| failure(&e))?;
-        if rendered.len() > RENDERED_LIMIT_BYTES {
-            return Err(RenderError::Template(format!("renders to more than {RENDERED_LIMIT_BYTES} bytes")));
+        if let Some(value) = self.lone.get(&template.0).and_then(|name| variables.get_attr(name).ok())
+            && !value.is_undefined()
+        {
+            return limited(encoded(place, &value).into_owned());
         }
-        Ok(rendered)
+        let environment = self.environment(place);
+        let rendered = match environment.get_template(&template.0) {
+            Ok(learnt) => learnt.render(variables),
+            Err(_) => environment.render_str(&template.0, variables),
+        };
+        limited(rendered.map_err(|e| failure(&e))?)
     }
 }
 
-/// Tells a template's fault from a message's, by type.
+fn limited(rendered: String) -> Result<String, RenderError> {
+    match rendered.len() > RENDERED_LIMIT_BYTES {
+        true => Err(RenderError::Template(format!("renders to more than {RENDERED_LIMIT_BYTES} bytes"))),
+        false => Ok(rendered),
+    }
+}
+
+fn environment(formatter: Formatter) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL_STEPS));
+    // Debug information of an error would quote the variables, the key among them.
+    environment.set_debug(false);
+    environment.set_formatter(formatter);
+    environment.add_filter("raw", |value: &str| Value::from_safe_string(value.to_owned()));
+    environment.add_filter("percent", |value: &str| Value::from_safe_string(percent(value)));
+    environment.add_filter("form_plus", |value: &str| Value::from_safe_string(form_plus(value)));
+    environment.add_filter("ucs2_hex", |value: &str| Value::from_safe_string(hex(&encode_ucs2(value))));
+    environment.add_filter("gsm7_hex", |value: &str| match encode_gsm7(value) {
+        Some(septets) => Ok(Value::from_safe_string(hex(&septets))),
+        None => Err(Error::new(ErrorKind::InvalidOperation, "gsm7_hex").with_source(NotGsm7)),
+    });
+    environment
+}
+
+/// Tells a template's fault from a message's, by type. The template's name is left out: it is its text, where a key may stand.
 fn failure(error: &Error) -> RenderError {
     let source = std::error::Error::source(error);
     match source.and_then(|s| s.downcast_ref::<NotGsm7>()) {
         Some(not_gsm7) => RenderError::Message(not_gsm7.to_string()),
-        None => RenderError::Template(error.to_string()),
+        None => RenderError::Template(match error.detail() {
+            Some(detail) => format!("{}: {detail}", error.kind()),
+            None => error.kind().to_string(),
+        }),
     }
 }
 
-/// Prints one value, encoded for its place unless it is marked as encoded already.
-fn write_encoded(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    // Booleans are written as JSON and most gateways do; MiniJinja's own way is Python's `True`.
-    let text = match value.kind() == ValueKind::Bool {
-        true => value.is_true().to_string(),
-        false => value.to_string(),
+/// Prints one value.
+fn write_encoded(place: Place, out: &mut Output<'_>, value: &Value) -> Result<(), Error> {
+    out.write_str(&encoded(place, value)).map_err(Error::from)
+}
+
+/// A value, encoded for its place unless it is marked as encoded already.
+fn encoded(place: Place, value: &Value) -> Cow<'_, str> {
+    let text = match value.as_str() {
+        Some(text) => Cow::Borrowed(text),
+        // Booleans are written as JSON and most gateways do; MiniJinja's own way is Python's `True`.
+        None if value.kind() == ValueKind::Bool => Cow::Owned(value.is_true().to_string()),
+        None => Cow::Owned(value.to_string()),
     };
-    let written = match state.name() {
-        _ if value.is_safe() => out.write_str(&text),
-        URL => out.write_str(&percent(&text)),
-        XML => out.write_str(&xml_escape(&text)),
-        _ => out.write_str(&text),
-    };
-    written.map_err(Error::from)
+    match place {
+        _ if value.is_safe() => text,
+        Place::Url => Cow::Owned(percent(&text)),
+        Place::Xml => Cow::Owned(xml_escape(&text)),
+        Place::Plain => text,
+    }
 }
 
 /// Applies a field's encoding to its whole value.
@@ -219,8 +257,14 @@ mod tests {
         minijinja::context! { phone => "+21620000123", message, api_key => "k/e=y", unicode => false }
     }
 
+    /// Learnt or not, a template renders the same.
     fn render(place: Place, template: &str, message: &str) -> Result<String, RenderError> {
-        Renderer::new(NAMES).render(place, &TemplateText(template.into()), &variables(message))
+        let template = TemplateText(template.into());
+        let mut renderer = Renderer::new(NAMES);
+        let compiled = renderer.render(place, &template, &variables(message));
+        renderer.learn(place, &template).expect("it compiles");
+        assert_eq!(renderer.render(place, &template, &variables(message)), compiled);
+        compiled
     }
 
     #[test]
