@@ -88,8 +88,10 @@ impl<W: io::Write> io::Write for Harmless<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        self.writer.write_all(one_line(text, self.colour).as_bytes())?;
-        self.writer.write_all(b"\n")?;
+        // In one piece: standard error is not buffered.
+        let mut line = one_line(text, self.colour);
+        line.push('\n');
+        self.writer.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 

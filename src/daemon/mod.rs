@@ -43,6 +43,7 @@ use crate::outbox::clock::Clock;
 use crate::outbox::fleet::Fleet;
 use crate::outbox::guards::Guards;
 use crate::outbox::ledger::Ledger;
+use crate::outbox::lines::Lines;
 use crate::outbox::prepare::Preparer;
 use crate::outbox::pulse::Pulse;
 use crate::outbox::recall::Recall;
@@ -171,6 +172,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         fleet: Fleet::default(),
         journal: Arc::clone(&journal),
         recall: Recall::default(),
+        lines: Lines::default(),
         metrics: Arc::clone(&metrics),
         pulse: Arc::clone(&pulse),
         retry: RetryRules {

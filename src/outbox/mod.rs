@@ -40,6 +40,7 @@ pub mod floor;
 pub mod guards;
 pub mod lease;
 pub mod ledger;
+pub mod lines;
 pub mod prepare;
 pub mod pulse;
 pub mod recall;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -18,6 +17,7 @@ use super::clock::Clock;
 use super::fleet::Fleet;
 use super::guards::Guards;
 use super::ledger::Ledger;
+use super::lines::Lines;
 use super::prepare::{Informed, Preparer};
 use super::pulse::Pulse;
 use super::recall::{Memory, Recall};
@@ -28,11 +28,14 @@ use super::stage::{Armed, Claimed, RetryRules};
 use crate::crash;
 use crate::db::Database;
 use crate::journal::{Answered, Begun, Journal, Key};
+use crate::message::kind::Kind;
 use crate::message::outcome::Outcome;
 use crate::message::reason::Reason;
 use crate::metrics::Metrics;
 use crate::provider::Provider;
+use crate::provider::circuit::Admission;
 use crate::provider::outgoing::Outgoing;
+use crate::provider::slots::Ticket;
 
 /// Pause of a message whose lost attempt is still under way in this process.
 const RETURNED_PAUSE: Duration = Duration::from_secs(1);
@@ -66,6 +69,8 @@ pub struct Shared {
     pub journal: Arc<Journal>,
     /// What this process remembers in case the database forgets.
     pub recall: Recall,
+    /// Lines about messages that were sent.
+    pub lines: Lines,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Beats and looks.
@@ -90,47 +95,84 @@ pub struct Desk {
     pub now: Timestamp,
     /// The claim promised that requests are written down before they are written.
     pub journaled: bool,
+    /// The one row is to see whether the provider works again.
+    pub probes: bool,
 }
 
 impl Desk {
-    /// Starts a sender for each row. A slot goes with each.
-    pub fn dispatch(
-        self: Arc<Self>,
-        rows: Vec<Claimed>,
-        mut slots: Vec<OwnedSemaphorePermit>,
-        senders: &mut JoinSet<()>,
-    ) {
+    /// Starts the senders of these rows. Campaigns let all others pass.
+    pub fn dispatch(self: Arc<Self>, rows: Vec<Claimed>, senders: &mut JoinSet<()>) {
+        let slots = Arc::clone(self.provider.slots());
         let (sourced, plain): (Vec<_>, Vec<_>) = rows.into_iter().partition(|claimed| claimed.row.kind.has_source());
-        let rest = slots.split_off(sourced.len());
-        if !plain.is_empty() {
-            let informed = plain.into_iter().map(Preparer::plain).collect();
-            senders.spawn(Arc::clone(&self).handle_batch(informed, rest));
+        let (bulk, texts): (Vec<_>, Vec<_>) = plain.into_iter().partition(|claimed| claimed.row.kind == Kind::Campaign);
+        for (rows, urgent) in [(texts, true), (bulk, false)] {
+            if !rows.is_empty() {
+                let tickets = slots.enter(rows.len(), urgent);
+                let informed = rows.into_iter().map(Preparer::plain).collect();
+                senders.spawn(Arc::clone(&self).handle_batch(informed, tickets));
+            }
         }
         if !sourced.is_empty() {
-            senders.spawn(self.inform_batch(sourced, slots));
+            let tickets = slots.enter(sourced.len(), true);
+            senders.spawn(self.inform_batch(sourced, tickets));
         }
     }
 
     /// Rows that speak of a source: facts in one call.
-    async fn inform_batch(self: Arc<Self>, rows: Vec<Claimed>, slots: Vec<OwnedSemaphorePermit>) {
+    async fn inform_batch(self: Arc<Self>, rows: Vec<Claimed>, mut tickets: Vec<Ticket>) {
         let (informed, finished) = self.shared.preparer.inform(rows).await;
+        tickets.truncate(informed.len());
         if informed.is_empty() {
             self.provider.circuit().not_probed(Instant::now());
         }
         for finished in finished {
             self.shared.settler.record(finished).await;
         }
-        self.handle_batch(informed, slots).await;
+        self.handle_batch(informed, tickets).await;
     }
 
-    /// Rows with their facts: those that may be sent are written down in the journal together, then each goes its own way.
-    async fn handle_batch(self: Arc<Self>, informed: Vec<Informed>, slots: Vec<OwnedSemaphorePermit>) {
-        let mut armed = Vec::with_capacity(informed.len());
-        for (informed, slot) in informed.into_iter().zip(slots) {
+    /// Rows with their facts, as many at a time as find free slots.
+    async fn handle_batch(self: Arc<Self>, informed: Vec<Informed>, mut tickets: Vec<Ticket>) {
+        let mut waiting = informed.into_iter();
+        let mut senders = JoinSet::new();
+        while !tickets.is_empty() {
+            let seated = tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => break,
+                seated = self.provider.slots().seat(&mut tickets) => seated,
+            };
+            // Claimed before the provider was seen to fail.
+            if !self.probes && self.provider.admission(Instant::now()) != Admission::All {
+                break;
+            }
+            let rest = tickets.split_off(seated);
+            let group = waiting.by_ref().take(seated).zip(std::mem::replace(&mut tickets, rest)).collect();
+            self.send_group(group, &mut senders).await;
+            while let Some(ended) = senders.try_join_next() {
+                passed_on(ended);
+            }
+        }
+        drop(tickets);
+        if self.probes && waiting.len() > 0 {
+            self.provider.circuit().not_probed(Instant::now());
+        }
+        for informed in waiting {
+            let finished = informed.into_claimed().defer(Duration::ZERO, Reason::NotStarted, None, None);
+            self.shared.settler.record(finished).await;
+        }
+        while let Some(ended) = senders.join_next().await {
+            passed_on(ended);
+        }
+    }
+
+    /// Rows with slots: those that may be sent are written down in the journal together, then each goes its own way.
+    async fn send_group(self: &Arc<Self>, group: Vec<(Informed, Ticket)>, senders: &mut JoinSet<()>) {
+        let mut armed = Vec::with_capacity(group.len());
+        for (informed, ticket) in group {
             match self.arm(informed) {
-                Ok(one) => armed.push((one, slot)),
+                Ok(one) => armed.push((one, ticket)),
                 Err(finished) => {
-                    drop(slot);
+                    drop(ticket);
                     self.provider.circuit().not_probed(Instant::now());
                     self.shared.settler.record(finished).await;
                 }
@@ -140,18 +182,13 @@ impl Desk {
             // The claim promised a journal: without it nothing may be sent.
             debug!(error = %problem, messages = armed.len(), "the journal failed; these messages go back unsent");
             self.provider.circuit().not_probed(Instant::now());
-            for (one, _slot) in armed {
+            for (one, _ticket) in armed {
                 self.shared.settler.record(one.give_back()).await;
             }
             return;
         }
-        let mut senders: JoinSet<()> =
-            armed.into_iter().map(|(one, slot)| Arc::clone(&self).handle(one, slot)).collect();
-        while let Some(ended) = senders.join_next().await {
-            if let Err(panic) = ended {
-                // Passed on: the claimer stops the daemon.
-                std::panic::resume_unwind(panic.into_panic());
-            }
+        for (one, ticket) in armed {
+            senders.spawn(Arc::clone(self).handle(one, ticket));
         }
     }
 
@@ -194,7 +231,7 @@ impl Desk {
     }
 
     /// Enters attempts that are about to be made into the journal and the memory.
-    fn write_down(&self, armed: &mut [(Armed, OwnedSemaphorePermit)]) -> std::io::Result<()> {
+    fn write_down(&self, armed: &mut [(Armed, Ticket)]) -> std::io::Result<()> {
         if armed.is_empty() {
             return Ok(());
         }
@@ -230,9 +267,9 @@ impl Desk {
     }
 
     /// One message, from its request to its result. The slot is free as soon as the provider has answered.
-    async fn handle(self: Arc<Self>, armed: Armed, slot: OwnedSemaphorePermit) {
+    async fn handle(self: Arc<Self>, armed: Armed, ticket: Ticket) {
         let finished = self.send(armed).await;
-        drop(slot);
+        drop(ticket);
         self.shared.settler.record(finished).await;
     }
 
@@ -248,7 +285,8 @@ impl Desk {
         };
         let begun = Instant::now();
         let outcome = tokio::select! {
-            outcome = self.provider.send(&outgoing) => outcome,
+            // On the heap: the way through the HTTP client is long, and would be moved with every step up to here.
+            outcome = Box::pin(self.provider.send(&outgoing)) => outcome,
             () = self.shared.hasten.cancelled() => {
                 Outcome::Unknown { detail: "the daemon was told to stop at once while the request was under way".to_owned() }
             }
@@ -310,13 +348,14 @@ impl Desk {
     }
 
     fn log(&self, armed: &Armed, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {
-        let (id, to, provider) = (armed.id(), outgoing.masked_recipient(), self.provider.name());
+        let (id, provider) = (armed.id(), self.provider.name());
         let (word, took_ms) = (outcome.word(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match outcome {
+            Outcome::Accepted { .. } if !self.shared.lines.admits(Instant::now()) => {}
             Outcome::Accepted { .. } => {
                 info!(
                     msg.id = id,
-                    to,
+                    to = outgoing.masked_recipient(),
                     provider.name = provider,
                     outcome = word,
                     segments = outgoing.segments,
@@ -327,7 +366,7 @@ impl Desk {
             Outcome::Unknown { detail } => {
                 warn!(
                     msg.id = id,
-                    to,
+                    to = outgoing.masked_recipient(),
                     provider.name = provider,
                     outcome = word,
                     detail,
@@ -342,7 +381,7 @@ impl Desk {
             | Outcome::NoCredit { .. } => {
                 warn!(
                     msg.id = id,
-                    to,
+                    to = outgoing.masked_recipient(),
                     provider.name = provider,
                     outcome = word,
                     detail = outcome.detail(),
@@ -351,5 +390,12 @@ impl Desk {
                 );
             }
         }
+    }
+}
+
+/// A panic of a sender is passed on: the claimer stops the daemon.
+fn passed_on(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic.into_panic());
     }
 }

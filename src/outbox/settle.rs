@@ -29,6 +29,12 @@ use crate::metrics::Metrics;
 /// Results written by one statement at most.
 const BATCH_LIMIT: usize = 1_000;
 
+/// How long results wait for others that are on their way, so that one statement writes them all.
+const GATHER: Duration = Duration::from_millis(4);
+
+/// Results that are worth a statement of their own.
+const ENOUGH: usize = 200;
+
 /// Results that may wait for the settler; senders wait when it is full. More than ever are in flight at once.
 const WAITING_LIMIT: usize = 20_000;
 
@@ -111,6 +117,7 @@ impl Task {
     pub async fn run(mut self, give_up: CancellationToken) -> usize {
         let mut batch = Vec::new();
         while self.results.recv_many(&mut batch, BATCH_LIMIT).await > 0 {
+            self.gather(&mut batch).await;
             let results = std::mem::take(&mut batch);
             tokio::select! {
                 () = self.write_all(results) => {}
@@ -121,6 +128,18 @@ impl Task {
             }
         }
         0
+    }
+
+    /// Waits a moment for further results, while any are still to come. The last one never waits.
+    async fn gather(&mut self, batch: &mut Vec<Finished>) {
+        let deadline = tokio::time::Instant::now() + GATHER;
+        while batch.len() < ENOUGH && self.ledger.rows() > batch.len() {
+            let room = BATCH_LIMIT - batch.len();
+            match tokio::time::timeout_at(deadline, self.results.recv_many(batch, room)).await {
+                Ok(received) if received > 0 => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Writes a batch, however long it takes.

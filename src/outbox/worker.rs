@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
@@ -35,8 +35,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// Rows in one claim at most, whatever the number of slots: bounds the memory of a batch.
 const CLAIM_LIMIT: usize = 500;
 
-/// Pause while this daemon's share of the requests at once is used up: about the time of one answer.
-const SHARE_PAUSE: Duration = Duration::from_millis(20);
+/// At full speed: what is claimed beyond the free slots, as the time in which it leaves. Longer than a claim takes.
+const AHEAD: Duration = Duration::from_millis(30);
+
+/// At full speed: how much room there must be for a claim, as the time in which it came about. So a claim costs little for
+/// each message, and [`AHEAD`] keeps the slots busy meanwhile.
+const CLAIM_EVERY: Duration = Duration::from_millis(20);
+
+/// Rows claimed ahead at most, whatever the speed: what a kill without a trace could leave in doubt.
+const AHEAD_LIMIT: usize = 500;
 
 /// Pauses after a failed claim.
 const CLAIM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -102,6 +109,7 @@ impl Claimer {
     pub async fn run(mut self) -> Result<(), tokio::task::JoinError> {
         while !self.shared.stop.is_cancelled() {
             self.shared.pulse.beat();
+            self.shared.lines.report(Instant::now());
             while let Some(ended) = self.senders.try_join_next() {
                 ended?;
             }
@@ -161,11 +169,10 @@ impl Claimer {
             // The outbox is not looked at, but it must be seen to be in reach.
             return self.look_without_claiming(wait).await;
         };
-        let (slots, wait) = self.take_slots(&provider, admission).await;
-        if slots.is_empty() {
-            return Turn::Wait(wait);
+        match self.room(&provider, admission).await {
+            Ok(room) => self.claim(&provider, admission, room, settings).await,
+            Err(wait) => Turn::Wait(wait),
         }
-        self.claim(&provider, admission, slots, settings).await
     }
 
     /// Nothing may be claimed, for a reason that somebody may change in the settings or the configuration.
@@ -191,41 +198,35 @@ impl Claimer {
         }
     }
 
-    /// As many slots as are free and the rate allows; one for a probe. None, and how long to wait, when there are none.
-    async fn take_slots(
-        &mut self,
-        provider: &Arc<Provider>,
-        admission: Admission,
-    ) -> (Vec<OwnedSemaphorePermit>, Duration) {
-        let share = self.shared.fleet.share(provider.concurrency());
+    /// How many rows may be claimed now, which the provider's slots, the rows already waiting for them and the rate decide; one for a
+    /// probe. Waits for room as long as a turn may. The error is how long to wait when there is none.
+    async fn room(&self, provider: &Provider, admission: Admission) -> Result<usize, Duration> {
+        let (slots, share) = (provider.slots(), self.shared.fleet.share(provider.concurrency()));
+        slots.resize(share);
         if let Some(pace) = provider.pace() {
             pace.share(share, provider.concurrency());
         }
-        let free = share.saturating_sub(provider.in_flight());
-        if free == 0 && self.shared.fleet.daemons() > 1 {
-            return (Vec::new(), SHARE_PAUSE);
+        if share == 0 {
+            return Err(TICK);
         }
-        let most = if admission == Admission::Probe { 1 } else { CLAIM_LIMIT.min(free.max(1)) };
-        let Ok(Ok(first)) = tokio::time::timeout(TICK, Arc::clone(provider.slots()).acquire_owned()).await else {
-            return (Vec::new(), Duration::ZERO);
-        };
-        let mut slots = vec![first];
-        while slots.len() < most {
-            let Ok(slot) = Arc::clone(provider.slots()).try_acquire_owned() else { break };
-            slots.push(slot);
+        let probes = admission == Admission::Probe;
+        // Rows claimed ahead are known to be unsent only where a journal says so, and a rate is no full speed.
+        let speed = if probes || provider.pace().is_some() { 0.0 } else { slots.per_second(Instant::now()) };
+        let ahead = if self.shared.journal.usable() { within(AHEAD, speed).min(AHEAD_LIMIT) } else { 0 };
+        let most = if ahead > 0 { CLAIM_LIMIT.min(share + ahead) } else { share.div_ceil(4) };
+        let least = within(CLAIM_EVERY, speed).clamp(1, most);
+        if tokio::time::timeout(TICK, slots.relieved(share + ahead - least)).await.is_err() {
+            return Err(Duration::ZERO);
         }
-        match provider.pace().map_or(Ok(slots.len()), |pace| pace.take(slots.len())) {
-            Ok(allowed) => slots.truncate(allowed),
-            Err(wait) => return (Vec::new(), wait),
-        }
-        (slots, Duration::ZERO)
+        let room = (share + ahead).saturating_sub(slots.load()).min(if probes { 1 } else { CLAIM_LIMIT });
+        provider.pace().map_or(Ok(room), |pace| pace.take(room))
     }
 
     async fn claim(
         &mut self,
         provider: &Arc<Provider>,
         admission: Admission,
-        mut slots: Vec<OwnedSemaphorePermit>,
+        room: usize,
         settings: Arc<Settings>,
     ) -> Turn {
         let now = Instant::now();
@@ -234,7 +235,7 @@ impl Claimer {
         let token = (i64::from(self.owner) << 32) | (self.claims & 0xffff_ffff);
         let lease = provider.timeout() + LEASE_MARGIN;
         let journaled = self.shared.journal.usable();
-        let claim = Claim { floor, slots: slots.len(), owner: self.owner, token, lease, journaled };
+        let claim = Claim { floor, slots: room, owner: self.owner, token, lease, journaled };
         if admission == Admission::Probe {
             provider.circuit().probing(now);
         }
@@ -245,7 +246,7 @@ impl Claimer {
             Err(problem) => {
                 self.shared.ledger.abandoned(token);
                 if let Some(pace) = provider.pace() {
-                    pace.give_back(slots.len());
+                    pace.give_back(room);
                 }
                 provider.circuit().not_probed(Instant::now());
                 return self.lost_claim(&problem).await;
@@ -264,7 +265,7 @@ impl Claimer {
             warn!(error = %problem, "messages may wait for longer than they should: the database's clock went back");
         }
         if let Some(pace) = provider.pace() {
-            pace.give_back(slots.len() - batch.rows.len());
+            pace.give_back(room - batch.rows.len());
         }
         if !self.shared.guards.knows(batch.outbox_oid) {
             // Restored over, since the last look: what was claimed may have been sent before.
@@ -312,15 +313,15 @@ impl Claimer {
                 provider.circuit().not_probed(Instant::now());
             }
         }
-        slots.truncate(rows.len());
         let desk = Desk {
             shared: Arc::clone(&self.shared),
             provider: Arc::clone(provider),
             settings,
             now: batch.database_now,
             journaled,
+            probes: admission == Admission::Probe,
         };
-        Arc::new(desk).dispatch(rows, slots, &mut self.senders);
+        Arc::new(desk).dispatch(rows, &mut self.senders);
         if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
             debug!(error = %problem, "the wake flag could not be cleared");
         }
@@ -370,6 +371,13 @@ impl Claimer {
         self.pause = (self.pause * 2).min(CLAIM_PAUSE.1);
         Turn::Wait(pause)
     }
+}
+
+/// How many messages leave within a time, at so many a second.
+fn within(time: Duration, per_second: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and saturates")]
+    let messages = (time.as_secs_f64() * per_second) as usize;
+    messages
 }
 
 /// The first provider that admits anything.

@@ -7,12 +7,12 @@ pub mod inquiry;
 pub mod log;
 pub mod outgoing;
 pub mod pace;
+pub mod slots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
 
 use crate::message::outcome::Outcome;
 use circuit::{Admission, Circuit};
@@ -21,6 +21,7 @@ use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
 use pace::Pace;
+use slots::Slots;
 
 /// Requests at once of a provider without a limit of its own.
 const LOG_CONCURRENCY: usize = 32;
@@ -40,7 +41,7 @@ enum Adapter {
 pub struct Provider {
     name: String,
     adapter: Adapter,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     concurrency: usize,
     timeout: Duration,
     max_segments: Option<u32>,
@@ -83,7 +84,7 @@ impl Provider {
         Self {
             name: name.to_owned(),
             adapter,
-            slots: Arc::new(Semaphore::new(concurrency)),
+            slots: Slots::new(concurrency),
             concurrency,
             timeout,
             max_segments,
@@ -112,7 +113,7 @@ impl Provider {
 
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
-        self.concurrency - self.slots.available_permits()
+        self.slots.seated()
     }
 
     /// The longest that one attempt may take.
@@ -125,8 +126,8 @@ impl Provider {
         self.max_segments
     }
 
-    /// One permit for each request under way.
-    pub fn slots(&self) -> &Arc<Semaphore> {
+    /// One for each request under way.
+    pub fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
 
