@@ -8,8 +8,8 @@
 -- The triggers fire once a statement, with its rows as they were (sms_was) and as they are (sms_now): what a statement costs more
 -- hardly grows with its rows, and all its events come in one INSERT and one subtransaction. Each first does it the cheap way, with
 -- columns by name. Where that fails, for whatever reason (a column is gone or has another type, our table is not what it should
--- be), it is undone, and the rows are looked at one by one, with care, through to_jsonb. (enable_seqscan is off for the look at
--- pg_constraint, which a plan would read as a whole. What each of these things costs stands in docs/adr/0012-triggers.md.)
+-- be), it is undone, and the rows are looked at one by one, with care, through to_jsonb. What each of these things costs stands in
+-- docs/adr/0012-triggers.md.
 
 -- Adds one row, with care. A lock_timeout of its own, because the application's may be 0 (for ever). A constraint on our table that is
 -- checked at the end of the transaction is checked here: there it would fail the application's COMMIT.
@@ -57,18 +57,17 @@ END $$;
 
 -- Services that become completed, by INSERT or by a change of their status. A save that leaves the status alone is none.
 CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
 DECLARE
   found_one boolean;
   queued boolean := false;
   event     record;
 BEGIN
   BEGIN
-    -- A statement without events does not even look at the outbox.
-    IF TG_OP = 'UPDATE' THEN
+    -- The cheap look, with which most statements end; and one without events does not even touch the outbox.
+    SELECT true INTO found_one FROM sms_now n WHERE n.status = 'completed';
+    IF found_one AND TG_OP = 'UPDATE' THEN
       SELECT true INTO found_one FROM sms_now n WHERE n.status = 'completed' AND n.id NOT IN (SELECT w.id FROM sms_was w WHERE w.status = 'completed');
-    ELSE
-      SELECT true INTO found_one FROM sms_now n WHERE n.status = 'completed';
     END IF;
     IF found_one IS NULL THEN
       RETURN NULL;
@@ -148,7 +147,7 @@ END $$;
 
 -- New invoices. Their items may follow, so the amount is read when the message is claimed.
 CREATE OR REPLACE FUNCTION sms_garage_invoice() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
 DECLARE
   queued boolean := false;
   event     record;
