@@ -123,6 +123,23 @@ async fn a_completion_is_queued_once_however_it_comes() {
 }
 
 #[tokio::test]
+async fn a_statement_on_many_services_queues_those_that_became_completed() {
+    let world = World::new().await;
+    for (number, status) in (1..=9).zip(["in_progress", "completed", "scheduled"].into_iter().cycle()) {
+        world.service(number, "20 000 001", status).await;
+    }
+    world.batch("DELETE FROM sms_outbox").await;
+    let queued = "SELECT string_agg(source_id::text, ' ' ORDER BY source_id) FROM sms_outbox";
+    application(&world, &world.url, "UPDATE core_service SET status = 'completed' WHERE id <= 7;").await;
+    assert_eq!(world.value(queued).await, "1 3 4 6 7");
+    // Without its flag, too, where everything is done again with care.
+    world.batch("DELETE FROM sms_outbox; UPDATE core_service SET status = 'in_progress' WHERE id IN (2, 5)").await;
+    let script = "BEGIN; DROP SEQUENCE sms_wake; UPDATE core_service SET status = 'completed'; COMMIT;";
+    application(&world, &world.url, script).await;
+    assert_eq!(world.value(queued).await, "2 5 9");
+}
+
+#[tokio::test]
 async fn a_service_completed_by_three_sessions_at_once_is_one_completion() {
     let world = World::new().await;
     world.service(1, "20 000 001", "in_progress").await;
@@ -480,7 +497,6 @@ async fn whatever_is_broken_in_our_tables_the_application_goes_on_and_a_warning_
         "ALTER TABLE sms_outbox OWNER TO nobody_of_ours; ALTER TABLE sms_outbox ENABLE ROW LEVEL SECURITY; \
          ALTER TABLE sms_outbox FORCE ROW LEVEL SECURITY; ALTER FUNCTION sms_garage_service() OWNER TO nobody_of_ours; \
          ALTER FUNCTION sms_garage_invoice() OWNER TO nobody_of_ours; GRANT EXECUTE ON FUNCTION sms_garage_enqueue(text, bigint, text) TO nobody_of_ours",
-        "DROP FUNCTION sms_garage_enqueue(text, bigint, text)",
         "DROP FUNCTION sms_outbox_wake() CASCADE; CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'broken'; END $$; CREATE TRIGGER broken AFTER INSERT ON sms_outbox EXECUTE FUNCTION raise_it()",
     ];
@@ -513,6 +529,7 @@ async fn what_the_triggers_do_not_need_may_be_missing_and_messages_are_queued_al
         "DROP TABLE sms_history CASCADE",
         "DROP TABLE sms_reminder, sms_event, sms_attempt, sms_receipt CASCADE",
         "DROP FUNCTION sms_garage_facts(text[], bigint[])",
+        "DROP FUNCTION sms_garage_enqueue(text, bigint, text)",
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC",
     ] {
         let script = format!(

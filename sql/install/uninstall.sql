@@ -1,14 +1,14 @@
 -- Takes every trace out again, the triggers on the garage's tables first. Nothing here is an error when it is gone already.
 DO $$
 BEGIN
-  IF to_regclass('core_service') IS NOT NULL THEN DROP TRIGGER IF EXISTS sms_garage_service ON core_service; END IF;
+  IF to_regclass('core_service') IS NOT NULL THEN DROP TRIGGER IF EXISTS sms_garage_service ON core_service; DROP TRIGGER IF EXISTS sms_garage_service_born ON core_service; END IF;
   IF to_regclass('core_invoice') IS NOT NULL THEN DROP TRIGGER IF EXISTS sms_garage_invoice ON core_invoice; END IF;
 END $$;
 DROP VIEW IF EXISTS sms_message;
 DROP TABLE IF EXISTS sms_outbox, sms_history, sms_attempt, sms_event, sms_receipt, sms_reminder, sms_owner, sms_setting, sms_installation, sms_migration;
 DROP SEQUENCE IF EXISTS sms_wake;
 DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_enqueue(text, bigint, text), sms_garage_is_history(text, text), sms_garage_facts(text[], bigint[]),
-  sms_garage_remind(bigint, bigint), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_wake(), sms_setting_check(),
+  sms_garage_remind(bigint, bigint), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_check(), sms_outbox_wake(), sms_setting_check(),
   sms_set(text, text, text), sms_settle_by_hand(bigint, text, text, text), sms_resend(bigint, text), sms_cancel(bigint, text),
   sms_receive(text, text, text, text, timestamptz, text), sms_reference(bigint, int, timestamptz),
   sms_release(bigint, text), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint),

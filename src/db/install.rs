@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (3, "staff", include_str!("../../sql/migrations/0003_staff.sql")),
     (4, "ladder", include_str!("../../sql/migrations/0004_ladder.sql")),
     (5, "guards", include_str!("../../sql/migrations/0005_guards.sql")),
+    (6, "cheaper", include_str!("../../sql/migrations/0006_cheaper.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
