@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::failed)?;
-    let exit = runtime.block_on(dispatch(arguments));
+    // Boxed: all that any command holds would otherwise lie on the stack for as long as the daemon runs.
+    let exit = runtime.block_on(Box::pin(dispatch(arguments)));
     // A blocked name look-up must not keep the process from ending.
     runtime.shutdown_background();
     exit
@@ -70,7 +71,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
             let config = config::load(globals.config.as_deref())?;
             let _guard = logging::start(&config.log, globals.log_format, globals.verbose)?;
             let options = daemon::Options { config: globals.config, socket: globals.socket };
-            daemon::run(options, config).await.map_err(Failure::of_daemon)?;
+            Box::pin(daemon::run(options, config)).await.map_err(Failure::of_daemon)?;
             Ok(Exit::Done)
         }
         Command::Demo { once, port } => {

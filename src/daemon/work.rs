@@ -13,7 +13,7 @@ use tracing::{error, info};
 
 use crate::db::listener::{self, Hearing};
 use crate::db::{DbError, Target, field, statement};
-use crate::outbox::doubt::Inspector;
+use crate::outbox::doubt::{Due, Inspector};
 use crate::outbox::fleet::JOIN_WAIT;
 use crate::outbox::guards;
 use crate::outbox::recover::Recovery;
@@ -43,6 +43,13 @@ pub(super) struct Work {
     pub(super) state_directory: Option<PathBuf>,
 }
 
+/// What the database says to a daemon that introduces itself.
+struct Introduced {
+    owner: i32,
+    /// What the database is called in the names of journals.
+    database_name: Option<String>,
+}
+
 impl Work {
     /// Works until told to stop.
     ///
@@ -50,23 +57,35 @@ impl Work {
     /// A task ended unexpectedly.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let stop = self.shared.stop.clone();
-        let Some(owner) = self.introduce().await else { return Ok(()) };
+        let Some(Introduced { owner, database_name }) = self.introduce().await else { return Ok(()) };
         self.owner.store(owner, Ordering::Relaxed);
         let recovery = match &self.state_directory {
-            Some(directory) => self.open_journal(directory, owner).await,
+            Some(directory) => self.open_journal(directory, database_name, owner).await,
             None => {
                 info!("no state directory ([sending] state_directory): after a kill, what was being sent is in doubt");
                 None
             }
         };
         self.join(owner).await;
+        let database = self.shared.database.clone();
+        let claimer = Claimer::new(
+            Arc::clone(&self.shared),
+            owner,
+            self.providers.clone(),
+            self.settings_sender,
+            Arc::clone(&self.wake),
+            self.poll,
+        );
+        let mut claiming = tokio::spawn(claimer.run());
+        // It gets the connection that is open already; the others open their own beside it.
+        tokio::task::yield_now().await;
         let background = CancellationToken::new();
         let mut listening = match self.direct {
             Some(target) => tokio::spawn(listener::run(
                 target,
                 self.shared.database.clone(),
                 owner,
-                Arc::clone(&self.wake),
+                self.wake,
                 self.hearing_sender,
                 background.clone(),
             )),
@@ -76,15 +95,17 @@ impl Work {
                 tokio::spawn(async move { background.cancelled().await })
             }
         };
-        let housekeeper =
-            Housekeeper { shared: Arc::clone(&self.shared), recovery, owner, settings: self.settings.clone() };
+        let due = Arc::new(Due::default());
+        let housekeeper = Housekeeper {
+            shared: Arc::clone(&self.shared),
+            recovery,
+            owner,
+            settings: self.settings.clone(),
+            due: Arc::clone(&due),
+        };
         let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
-        let inspector =
-            Inspector { shared: Arc::clone(&self.shared), providers: self.providers.clone(), settings: self.settings };
+        let inspector = Inspector { shared: self.shared, providers: self.providers, settings: self.settings, due };
         let mut inspecting = tokio::spawn(inspector.run(background.clone()));
-        let database = self.shared.database.clone();
-        let claimer = Claimer::new(self.shared, owner, self.providers, self.settings_sender, self.wake, self.poll);
-        let mut claiming = tokio::spawn(claimer.run());
         let result = tokio::select! {
             ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
             ended = &mut housekeeping => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the housekeeper ended by itself"))),
@@ -113,17 +134,12 @@ impl Work {
     }
 
     /// Begins this run's journal, and remembers what earlier runs on this machine sent.
-    async fn open_journal(&self, directory: &Path, owner: i32) -> Option<Recovery> {
-        let database = match self.shared.database.query_one(&statement::IDENTIFY, &[]).await {
-            Ok(row) => field::<String>(&row, "name"),
-            Err(error) => Err(error),
-        };
-        let database = match database {
-            Ok(database) => database,
-            Err(error) => {
-                error!(error = %error, "the journal cannot be begun; after a kill, what was being sent is in doubt");
-                return None;
-            }
+    async fn open_journal(&self, directory: &Path, database: Option<String>, owner: i32) -> Option<Recovery> {
+        let Some(database) = database else {
+            error!(
+                "the journal cannot be begun: sms_installation is empty; after a kill, what was being sent is in doubt"
+            );
+            return None;
         };
         if let Err(error) = self.shared.journal.begin_in(directory, &database, owner) {
             error!(
@@ -142,7 +158,7 @@ impl Work {
         let stop = self.shared.stop.clone();
         loop {
             match self.shared.fleet.beat(&self.shared.database, owner).await {
-                Ok(()) if self.shared.fleet.daemons() > 1 => {
+                Ok(_) if self.shared.fleet.daemons() > 1 => {
                     info!(wait = ?JOIN_WAIT, "other daemons work on this database; they are given the time to share with this one");
                     tokio::select! {
                         () = stop.cancelled() => {}
@@ -150,7 +166,7 @@ impl Work {
                     }
                     return;
                 }
-                Ok(()) => return,
+                Ok(_) => return,
                 Err(error) => info!(error = %error, "the other daemons cannot be counted yet"),
             }
             self.shared.pulse.beat();
@@ -162,11 +178,11 @@ impl Work {
     }
 
     /// Takes an owner number and reads the settings, for as long as it takes. `None` when told to stop meanwhile.
-    async fn introduce(&self) -> Option<i32> {
+    async fn introduce(&self) -> Option<Introduced> {
         let mut pause = START_PAUSE.0;
         loop {
             match self.try_introduce().await {
-                Ok(owner) => return Some(owner),
+                Ok(introduced) => return Some(introduced),
                 Err(problem) => {
                     if self.shared.pulse.failed(&problem.to_string()) {
                         error!(error = %problem, "the daemon cannot begin yet; it tries again");
@@ -182,7 +198,7 @@ impl Work {
         }
     }
 
-    async fn try_introduce(&self) -> Result<i32, DbError> {
+    async fn try_introduce(&self) -> Result<Introduced, DbError> {
         let database = &self.shared.database;
         let settings = Settings::load(database).await?;
         guards::check(database, &self.shared.guards).await?;
@@ -192,6 +208,6 @@ impl Work {
             .query_one(&statement::REGISTER, &[("host", &host), ("pid", &pid), ("version", &env!("CARGO_PKG_VERSION"))])
             .await?;
         self.settings_sender.send_replace(Arc::new(settings));
-        field(&row, "owner")
+        Ok(Introduced { owner: field(&row, "owner")?, database_name: field(&row, "database_name")? })
     }
 }

@@ -4,14 +4,15 @@
 //! the certificate, `verify-ca` and `verify-full` check it against `sslrootcert`, or the system's store without one. Over a Unix
 //! socket there is no TLS.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::Socket;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -207,29 +208,28 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// The TLS configuration that checks certificates: against `root_certificate`, or the system's store.
 ///
-/// On a machine without any certificates the store is empty: plain connections work, verified ones fail with a clear
-/// certificate error.
+/// The system's store is read when the first certificate is to be checked: some hundred files, about 10 ms and 300 KiB, which a
+/// daemon without TLS does without and one with TLS need not wait for before its first claim. On a machine without any
+/// certificates the store is empty: plain connections work, verified ones fail with a clear certificate error.
 ///
 /// # Errors
 /// [`TargetError::RootCertificate`] when the file is missing or holds no certificate.
 pub fn verified(root_certificate: Option<&str>) -> Result<ClientConfig, TargetError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let Some(path) = root_certificate else {
+        let verifier = Arc::new(SystemStore { provider: provider(), inner: OnceLock::new() });
+        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    };
     let mut roots = RootCertStore::empty();
-    if let Some(path) = root_certificate {
-        let bad = |problem: String| TargetError::RootCertificate { path: path.to_owned(), problem };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("there is no certificate in it".to_owned()));
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let bad = |problem: String| TargetError::RootCertificate { path: path.to_owned(), problem };
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
+        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
     }
-    Ok(ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    if roots.is_empty() {
+        return Err(bad("there is no certificate in it".to_owned()));
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn unverified() -> Result<ClientConfig, TargetError> {
@@ -238,6 +238,68 @@ fn unverified() -> Result<ClientConfig, TargetError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
         .with_no_client_auth())
+}
+
+/// rustls' own verifier over the system's store, made when it is first needed.
+#[derive(Debug)]
+struct SystemStore {
+    provider: Arc<CryptoProvider>,
+    inner: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl SystemStore {
+    /// None when the system has no certificates, so that none can be right.
+    fn inner(&self) -> Option<&WebPkiServerVerifier> {
+        let load = || {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider)).build().ok()
+        };
+        self.inner.get_or_init(load).as_deref()
+    }
+}
+
+impl ServerCertVerifier for SystemStore {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner().ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// `sslmode=prefer` and `require`: encryption against listeners, no proof of who the server is.

@@ -125,9 +125,7 @@ statements! {
     BEAT = "daemon/beat";
     /// This daemon stops.
     LEAVE = "daemon/leave";
-    /// What this database is called in the names of journals.
-    IDENTIFY = "daemon/identify";
-    /// Takes an owner number.
+    /// Takes an owner number; and what this database is called in the names of journals.
     REGISTER = "daemon/register";
     /// Reads the settings.
     SETTINGS = "daemon/settings";

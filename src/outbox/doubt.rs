@@ -9,16 +9,17 @@
 //! 4. until `unknown_wait` is over: wait, for a receipt or for a provider that could not be asked;
 //! 5. the policy of its kind: once more, or staff decide.
 //!
-//! A look first puts the rows off by [`HOLD`], so that two daemons do not ask the same. Every decision is fenced by the token of the
+//! Nothing is asked of the database while nothing is in doubt: the housekeeper's beat tells when the next look is due (see
+//! [`Due`]). A look first puts the rows off by [`HOLD`], so that two daemons do not ask the same. Every decision is fenced by the token of the
 //! claim: a row that staff or an answer settled meanwhile is left alone. What goes wrong here (a provider that does not answer, a
 //! database that is away) ends in another look.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -31,9 +32,6 @@ use crate::db::{Database, DbError, Row, field, statement};
 use crate::message::kind::Kind;
 use crate::provider::inquiry::{Finding, Inquiry, TakenMessage};
 use crate::provider::{Provider, Providers};
-
-/// How often messages in doubt are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long one look keeps other daemons off: longer than an inquiry may take.
 const HOLD: Duration = Duration::from_secs(30);
@@ -53,6 +51,44 @@ const BATCH: i64 = 200;
 /// Clocks of ours and of a provider's that is asked by time may differ by this much.
 const CLOCK_SLACK: Duration = Duration::from_secs(120);
 
+/// When messages in doubt are looked at next. Whoever knows of an earlier time says so; a look that finds nothing due is harmless,
+/// and what it leaves undone the next beat tells again.
+#[derive(Debug, Default)]
+pub struct Due {
+    at: Mutex<Option<Instant>>,
+    news: Notify,
+}
+
+impl Due {
+    /// A look is due after `wait`, or sooner when somebody said so before.
+    pub fn after(&self, wait: Duration) {
+        let Some(told) = Instant::now().checked_add(wait) else { return };
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.is_none_or(|known| told < known) {
+            *at = Some(told);
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits for the time of the next look, which is then forgotten.
+    async fn come(&self) {
+        loop {
+            let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(at) = at else {
+                self.news.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(at.into()) => {
+                    *self.at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    return;
+                }
+                () = self.news.notified() => {}
+            }
+        }
+    }
+}
+
 /// The task that clears doubts up.
 pub struct Inspector {
     /// The daemon's parts.
@@ -61,6 +97,8 @@ pub struct Inspector {
     pub providers: watch::Receiver<Providers>,
     /// The settings in force.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// When the next look is due.
+    pub due: Arc<Due>,
 }
 
 /// What a look found out about one message.
@@ -83,7 +121,7 @@ impl Inspector {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.due.come() => {}
             }
             // While results cannot be written nothing can be decided either, and the rows would only be put off.
             // A copy decides nothing: what it holds in doubt, the original has cleared up.
@@ -385,4 +423,36 @@ fn read(row: &Row) -> Result<Doubtful, DbError> {
         rendered: recipient.zip(body).map(|(recipient, body)| Rendered::recorded(recipient, body, encoding, segments)),
         receipt: receipt_provider.map(|provider| (provider, receipt_id.unwrap_or_default())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_comes_at_the_earliest_time_that_was_told_and_at_none_otherwise() {
+        let due = Due::default();
+        assert!(due.come().now_or_never().is_none(), "nothing is in doubt");
+        due.after(Duration::from_secs(3600));
+        assert!(due.come().now_or_never().is_none(), "not yet");
+        due.after(Duration::ZERO);
+        due.after(Duration::from_secs(3600));
+        due.come().await;
+        assert!(due.come().now_or_never().is_none(), "it has been looked at");
+    }
+
+    #[tokio::test]
+    async fn a_sooner_time_ends_the_wait_for_a_later_one() {
+        let due = Arc::new(Due::default());
+        due.after(Duration::from_secs(3600));
+        let waiting = tokio::spawn({
+            let due = Arc::clone(&due);
+            async move { due.come().await }
+        });
+        tokio::task::yield_now().await;
+        due.after(Duration::ZERO);
+        waiting.await.ok();
+    }
 }

@@ -40,16 +40,17 @@ impl Default for Fleet {
 }
 
 impl Fleet {
-    /// Beats, and learns who else works.
+    /// Beats, and learns who else works. Returns how long it is until a message in doubt is to be looked at, when there is one.
     ///
     /// # Errors
     /// [`DbError`]: what was known stays in force.
-    pub async fn beat(&self, database: &Database, owner: i32) -> Result<(), DbError> {
+    pub async fn beat(&self, database: &Database, owner: i32) -> Result<Option<Duration>, DbError> {
         let quiet_ms = i64::try_from(QUIET.as_millis()).unwrap_or(i64::MAX);
         let row = database.query_one(&statement::BEAT, &[("owner", &owner), ("quiet_ms", &quiet_ms)]).await?;
         let count = |name| Ok::<_, DbError>(u32::try_from(field::<i64>(&row, name)?).unwrap_or(u32::MAX));
         self.learn(count("daemons")?.max(1), count("rank")?);
-        Ok(())
+        let doubt_due: Option<f64> = field(&row, "doubt_due_s")?;
+        Ok(doubt_due.map(|due| Duration::try_from_secs_f64(due.max(0.0)).unwrap_or(Duration::MAX)))
     }
 
     fn learn(&self, daemons: u32, rank: u32) {

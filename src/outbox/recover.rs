@@ -68,33 +68,34 @@ impl Recovery {
         }
     }
 
-    /// Recovers what there is, and removes the journals that have nothing more to tell.
+    /// Recovers what there is, and removes the journals that have nothing more to tell. True when messages came to be in doubt.
     ///
     /// # Errors
     /// [`DbError`]: it is tried again at the next turn. A directory that cannot be read is only said.
-    pub async fn run(&self) -> Result<(), DbError> {
+    pub async fn run(&self) -> Result<bool, DbError> {
         // Results handed over now would wait behind those that cannot be written, and be handed over again.
         if self.shared.settler.blocked() {
-            return Ok(());
+            return Ok(false);
         }
         let leftovers = match journal::leftovers(&self.state_directory, &self.database) {
             Ok(leftovers) => leftovers,
             Err(error) => {
                 warn!(error = %error, "the journals of earlier runs cannot be looked for");
-                return Ok(());
+                return Ok(false);
             }
         };
+        let mut doubts = false;
         for leftover in leftovers {
-            self.recover(leftover).await?;
+            doubts |= self.recover(leftover).await?;
         }
-        Ok(())
+        Ok(doubts)
     }
 
-    async fn recover(&self, leftover: Leftover) -> Result<(), DbError> {
+    async fn recover(&self, leftover: Leftover) -> Result<bool, DbError> {
         let Some(owner) = leftover.owner() else {
             // It died before it wrote its head, so before any claim.
             remove(leftover);
-            return Ok(());
+            return Ok(false);
         };
         let rows = self.shared.database.query(&statement::LEFTOVER, &[("owner", &owner)]).await?;
         let mut tally = Tally::default();
@@ -117,7 +118,7 @@ impl Recovery {
         if !held {
             remove(leftover);
         }
-        Ok(())
+        Ok(tally.in_doubt > 0)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::clock;
+use super::doubt::Due;
 use super::fleet::BEAT_EVERY;
 use super::ledger::Ledger;
 use super::recover::Recovery;
@@ -25,6 +26,9 @@ const RESCUE_EVERY: Duration = Duration::from_secs(15);
 
 /// How often the journals of dead daemons are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
+
+/// By when the settler has usually written what a recovery found; otherwise the next beat tells of it.
+const RECORDED_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often appointments are looked at.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
@@ -48,6 +52,8 @@ pub struct Housekeeper {
     pub owner: i32,
     /// The settings in force.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// Told when messages in doubt are to be looked at.
+    pub due: Arc<Due>,
 }
 
 impl Housekeeper {
@@ -71,7 +77,7 @@ impl Housekeeper {
                 () = stop.cancelled() => return,
                 _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
                 _ = recover.tick() => ("the look through journals", self.recover().await),
-                _ = beat.tick() => ("the sign of life", self.shared.fleet.beat(&self.shared.database, self.owner).await),
+                _ = beat.tick() => ("the sign of life", self.beat().await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await),
                 _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
                 _ = maintain.tick() => ("maintenance", self.maintain().await),
@@ -83,6 +89,13 @@ impl Housekeeper {
                 Err(error) => warn!(error = %error, "{what} failed; it is tried again"),
             }
         }
+    }
+
+    async fn beat(&self) -> Result<(), DbError> {
+        if let Some(wait) = self.shared.fleet.beat(&self.shared.database, self.owner).await? {
+            self.due.after(wait);
+        }
+        Ok(())
     }
 
     async fn rescue(&self) -> Result<(), DbError> {
@@ -104,13 +117,19 @@ impl Housekeeper {
         }
         if !rows.is_empty() {
             self.shared.metrics.rescued(rows.len() as u64);
+            self.due.after(Duration::ZERO);
         }
         unclaim(&self.shared.database, &self.shared.ledger, self.owner).await
     }
 
     async fn recover(&self) -> Result<(), DbError> {
         match &self.recovery {
-            Some(recovery) => recovery.run().await,
+            Some(recovery) => {
+                if recovery.run().await? {
+                    self.due.after(RECORDED_WITHIN);
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
