@@ -98,7 +98,7 @@ async fn statements(garages: &[Garage; 3], statement: &str, count: usize) -> Vec
 async fn commits(size: Size) {
     note("flushed to the disk as by default, pgbench, each transaction completes a service, the daemon beside it:");
     let variants = [("without triggers", NO_TRIGGERS), ("triggers without NOTIFY", NO_NOTIFY), ("as installed", "")];
-    let seconds = size.of(2, 1);
+    let seconds = size.of(3, 1);
     let stage = Stage::set(true, size.of(60_000, 30_000)).await;
     for (state, backlog) in [("idle", 0), ("busy", 20_000)] {
         for clients in [1, 8, 32] {
@@ -114,6 +114,7 @@ async fn commits(size: Size) {
                     let daemon = stage.daemon(&garage, &Settings::default(), PACE).await;
                     rates.push(pgbench(&stage, &garage, clients, seconds).await);
                     daemon.end().await;
+                    stage.discard(garage).await;
                 }
             }
             let label = |what: &str| format!("daemon {state}, {clients} clients: {what}");

@@ -60,11 +60,12 @@ pub struct Drain {
     pub commits: f64,
     /// Bytes of write-ahead log a message.
     pub wal: f64,
-    /// Most requests at once.
+    /// Most requests at once that the gateway had not answered; tells something only when it waits with its answers.
     pub most_in_flight: usize,
 }
 
-/// Versions of rows written so far, transactions ended, and bytes of write-ahead log.
+/// Versions of rows written so far (the beat of the daemons apart: it goes by time), transactions ended, and bytes of
+/// write-ahead log.
 struct Counters {
     versions: f64,
     transactions: f64,
@@ -76,7 +77,7 @@ async fn counters(garage: &Garage) -> Counters {
     garage.run("SELECT pg_stat_force_next_flush()").await;
     Counters {
         versions: garage
-            .number("SELECT sum(n_tup_ins + n_tup_upd) FROM pg_stat_user_tables WHERE relname LIKE 'sms\\_%'")
+            .number("SELECT sum(n_tup_ins + n_tup_upd) FROM pg_stat_user_tables WHERE relname LIKE 'sms\\_%' AND relname <> 'sms_owner'")
             .await,
         transactions: garage
             .number("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")

@@ -46,7 +46,7 @@ pub fn percentile(values: &[f64], of_hundred: usize) -> f64 {
 }
 
 pub fn figure(label: &str, value: f64, unit: &str) {
-    println!("  {label:<56} {:>10} {unit}", number(value));
+    println!("  {label:<66} {:>10} {unit}", number(value));
 }
 
 /// Several runs of the same: the median, and each of them in the order in which they ran.
@@ -56,14 +56,14 @@ pub fn runs(label: &str, values: &[f64], unit: &str) {
         [low, .., high] => format!(", spread {:.0} %", (high - low) / median(values) * 100.0),
         _ => String::new(),
     };
-    println!("  {label:<56} {:>10} {unit}   (runs: {}{spread})", number(median(values)), each.join(" "));
+    println!("  {label:<66} {:>10} {unit}   (runs: {}{spread})", number(median(values)), each.join(" "));
 }
 
 /// Samples of one run.
 pub fn samples(label: &str, values: &[f64], unit: &str) {
     let at = |of_hundred| number(percentile(values, of_hundred));
     println!(
-        "  {label:<56} {:>10} {unit} median, p90 {}, p99 {}, most {}   ({} samples)",
+        "  {label:<66} {:>10} {unit} median, p90 {}, p99 {}, most {}   ({} samples)",
         at(50),
         at(90),
         at(99),
@@ -79,7 +79,7 @@ pub fn against(label: &str, value: f64, unit: &str, bar: Bar) {
         Bar::AtMost(limit) => ("<=", limit, value <= limit),
     };
     let verdict = if reached { "reached" } else { "NOT REACHED" };
-    println!("  {label:<56} {:>10} {unit}   bar {sign} {limit}: {verdict}", number(value));
+    println!("  {label:<66} {:>10} {unit}   bar {sign} {limit}: {verdict}", number(value));
 }
 
 pub fn note(text: &str) {

@@ -115,7 +115,7 @@ async fn beside(stage: &Stage, garage: &Garage, open: Open, messages: usize, cou
         }
     }
     // Autovacuum looks once a minute.
-    let patience = size.of(130, 2);
+    let patience = size.of(90, 2);
     progress(&format!("waiting {patience} s for autovacuum"));
     tokio::time::sleep(Duration::from_secs(patience as u64 / 2)).await;
     sizes(garage, &format!("{} s later", patience / 2)).await;

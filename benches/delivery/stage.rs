@@ -138,7 +138,8 @@ impl Stage {
         assert!(installed.success(), "install failed");
         // Nothing here is a stampede, or an event that was missed.
         garage.run("SELECT sms_set('stampede_limit', '0'), sms_set('catch_up', 'off')").await;
-        garage.run("VACUUM ANALYZE; CHECKPOINT").await;
+        garage.run("VACUUM ANALYZE").await;
+        garage.run("CHECKPOINT").await;
         drop(garage);
         Ok(Self { gateway: Gateway::start().await, server, copies: AtomicU32::new(0) })
     }
@@ -155,6 +156,12 @@ impl Stage {
         let garage = Garage::open(&name, self.server.url(&name)).await;
         garage.run("UPDATE sms_installation SET database_name = current_database()").await;
         garage
+    }
+
+    /// A copy that is no longer needed.
+    pub async fn discard(&self, garage: Garage) {
+        let sql = self.observer().await;
+        sql.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", garage.name)).await.unwrap();
     }
 
     /// A session in another database: what it does is not counted among the garage's transactions.

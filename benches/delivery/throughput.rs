@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::drain::{Drain, Kind, drain};
-use crate::report::{Bar, against, figure, median, progress, runs};
+use crate::report::{Bar, against, median, progress, runs};
 use crate::size::Size;
 use crate::stage::{Settings, Stage};
 
@@ -27,7 +27,6 @@ pub async fn run(size: Size) {
         runs(&format!("{name}: CPU of the daemon"), &each(all, |run| run.daemon_us), "µs a message");
         runs(&format!("{name}: CPU of PostgreSQL"), &each(all, |run| run.server_us), "µs a message");
         runs(&format!("{name}: most resident"), &each(all, |run| run.peak_mib), "MiB");
-        figure(&format!("{name}: most requests at once"), all[0].most_in_flight as f64, "");
     }
     let rate = |all: &[Drain]| median(&each(all, |run| run.rate));
     against("service_completed / custom", rate(&service) / rate(&custom), "", Bar::AtLeast(SERVICE_BAR));
