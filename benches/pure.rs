@@ -93,7 +93,7 @@ fn decisions(criterion: &mut Criterion) {
 
 criterion_group! {
     name = pure;
-    config = Criterion::default().warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500)).without_plots();
+    config = Criterion::default().warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500)).sample_size(50).nresamples(5_000).without_plots();
     targets = numbers, alphabets, texts, decisions
 }
 criterion_main!(pure);

@@ -54,6 +54,7 @@ async fn scenarios(chosen: &[&(&str, &str)]) {
     println!("ecar-sms, end to end{}", if size.quick { " (quick: these are no figures)" } else { "" });
     for (name, what) in chosen {
         report::heading(name, what);
+        report::note(&process::machine());
         report::progress(name);
         match *name {
             "throughput" => throughput::run(size).await,

@@ -39,3 +39,11 @@ pub fn memory_mib(pid: u32, name: &str) -> f64 {
     let kib: Option<f64> = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
     kib.unwrap_or(0.0) / 1024.0
 }
+
+/// The machine, and whether somebody else is at work on it.
+pub fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("({processors} processors; load before this: {load})")
+}
