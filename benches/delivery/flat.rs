@@ -17,7 +17,7 @@ const PART: usize = 200_000;
 const HISTORY: &str = "
 INSERT INTO $TABLE (id, kind, recipient, lang, body, status, encoding, segments, provider, provider_message_id, attempts, requested_by,
                     created_at, claimed_at, sent_at, settled_at, lease_owner)
-SELECT i, 'custom', '+21620' || lpad((i * 7919 % 1000000)::text, 6, '0'), 'fr', 'Bonjour, votre voiture est prête.', 'sent', 'gsm7', 1, 'gateway',
+SELECT i, 'custom', '+21620' || lpad((i::bigint * 7919 % 1000000)::text, 6, '0'), 'fr', 'Bonjour, votre voiture est prête.', 'sent', 'gsm7', 1, 'gateway',
        'gw-' || i, 1, 'postgres', at, at, at, at, 1
 FROM (SELECT i, $AT AS at FROM generate_series($FROM, $TO) i) AS message";
 
