@@ -40,6 +40,7 @@ pub async fn run(size: Size) {
                 .push(drain(&stage, garage, &Settings::default(), Duration::ZERO, Kind::Custom, messages).await.rate);
             let daemon = stage.daemon(garage, &Settings::default(), Duration::ZERO).await;
             waits[index].push(probe(&stage, garage, Event::Custom, 0, count, async || true).await);
+            progress(&format!("  p99 {:.1} ms", waits[index].last().map_or(0.0, |waits| percentile(waits, 99))));
             daemon.end().await;
         }
     }

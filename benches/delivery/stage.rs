@@ -203,7 +203,8 @@ impl Stage {
         let daemon = self.spawn(garage, settings);
         garage.run("INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '20 999 999', 'first')").await;
         self.received(1).await;
-        until(garage, "SELECT count(*) = 0 FROM sms_outbox WHERE recipient = '20 999 999'").await;
+        let recorded = "EXISTS (SELECT FROM sms_history WHERE recipient = '+21620999999' AND body = 'first' AND settled_at > now() - interval '1 minute')";
+        assert!(until(garage, recorded).await.is_some(), "the first message was not recorded");
         self.gateway.reset(delay).await;
         daemon
     }
