@@ -42,8 +42,9 @@ torture: need ## break everything for a quarter of an hour; nothing may be lost 
 	@scripts/need-pgbouncer >/dev/null || true
 	@ulimit -n 4096 2>/dev/null || true; ECAR_SMS_TORTURE=full ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo test --locked --quiet --test torture -- $(ARGS)
 
-bench: need ## measure throughput and latency
-	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked
+# Twenty minutes; ECAR_SMS_BENCH=quick makes it two, to see that it works.
+bench: need ## measure everything that docs/PERFORMANCE.md speaks of (ARGS=idle chooses, ARGS=--list lists)
+	ECAR_SMS_PG_BIN="$$(scripts/need-postgres)" cargo bench --locked $(if $(ARGS),--bench delivery) -- $(ARGS)
 
 fuzz: FUZZ_SECONDS ?= 600
 fuzz: ## search for inputs that break a parser (FUZZ_SECONDS each target)

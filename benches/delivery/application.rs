@@ -1,0 +1,130 @@
+//! What the garage's application pays for the triggers: microseconds of one statement, and commits a second of many clients.
+//!
+//! The first part runs without flushing to the disk, so that the triggers' own cost is not lost in it. The second has the
+//! daemon beside it in every variant, so that only the triggers, and the NOTIFY, make the difference.
+
+use std::time::{Duration, Instant};
+
+use crate::drain::{Kind, enqueue};
+use crate::pgbench::pgbench;
+use crate::report::{Bar, against, median, note, progress, runs};
+use crate::size::Size;
+use crate::stage::{Garage, Settings, Stage};
+
+const NO_TRIGGERS: &str =
+    "DROP TRIGGER sms_garage_service ON core_service; DROP TRIGGER sms_garage_invoice ON core_invoice";
+const NO_NOTIFY: &str =
+    "CREATE OR REPLACE FUNCTION sms_outbox_wake() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
+/// As the daemon leaves the wake flag while it sleeps: an event sends a NOTIFY.
+const ASLEEP: &str = "SELECT setval('sms_wake', 1)";
+
+/// A gateway of this pace keeps the daemon from taking the CPU that pgbench needs.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Statements timed in one go, before it is the other's turn.
+const BLOCK: usize = 250;
+
+/// Services that one statement completes.
+const MANY: usize = 5_000;
+
+pub async fn run(size: Size) {
+    single(size).await;
+    commits(size).await;
+}
+
+async fn single(size: Size) {
+    progress("single statements, nothing flushed");
+    note("without flushing to the disk (fsync off), one connection, prepared:");
+    let count = size.of(5_000, 500);
+    let rounds = size.of(7, 2);
+    let stage = Stage::set(false, count + rounds * MANY).await;
+    let garages = [stage.garage().await, stage.garage().await, stage.garage().await];
+    garages[0].run(NO_TRIGGERS).await;
+    garages[2].run(ASLEEP).await;
+    let names = ["without triggers", "with triggers, daemon busy", "with triggers, daemon asleep"];
+
+    let change = "UPDATE core_service SET technician_notes = 'seen', updated_at = now() WHERE id = $1::bigint";
+    let times = statements(&garages, change, count).await;
+    for (name, times) in names.into_iter().zip(&times) {
+        crate::report::samples(&format!("a save that leaves the status alone, {name}"), times, "µs");
+    }
+    let more = |with: usize, times: &[Vec<f64>]| median(&times[with]) - median(&times[0]);
+    against("such a save: more with triggers", more(1, &times), "µs", Bar::AtMost(5.0));
+
+    let complete = "UPDATE core_service SET status = 'completed', completed_date = now(), updated_at = now() WHERE id = $1::bigint";
+    let times = statements(&garages, complete, count).await;
+    for (name, times) in names.into_iter().zip(&times) {
+        crate::report::samples(&format!("a service completed, {name}"), times, "µs");
+    }
+    against("a service completed: more, daemon busy", more(1, &times), "µs", Bar::AtMost(30.0));
+    against("a service completed: more, daemon asleep", more(2, &times), "µs", Bar::AtMost(30.0));
+
+    let mut many = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for (garage, times) in garages.iter().zip(&mut many) {
+            let begun = Instant::now();
+            enqueue(garage, Kind::Service, count + 1 + round * MANY, MANY).await;
+            times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+    for (name, times) in names.into_iter().zip(&many) {
+        runs(&format!("{MANY} services by one statement, {name}"), times, "ms");
+    }
+    against("such a statement, with / without", median(&many[1]) / median(&many[0]), "", Bar::AtMost(2.0));
+    stage.end().await;
+}
+
+/// Microseconds of the statement for each service from 1 to `count` in each garage, a block at a time.
+async fn statements(garages: &[Garage; 3], statement: &str, count: usize) -> Vec<Vec<f64>> {
+    let mut prepared = Vec::new();
+    for garage in garages {
+        garage.run("CHECKPOINT").await;
+        prepared.push(garage.sql.prepare(statement).await.unwrap());
+    }
+    let mut times = vec![Vec::with_capacity(count); garages.len()];
+    for first in (1..=count).step_by(BLOCK) {
+        for ((garage, prepared), times) in garages.iter().zip(&prepared).zip(&mut times) {
+            for id in first..(first + BLOCK).min(count + 1) {
+                let begun = Instant::now();
+                let changed = garage.sql.execute(prepared, &[&(id as i64)]).await.unwrap();
+                times.push(begun.elapsed().as_secs_f64() * 1e6);
+                assert_eq!(changed, 1);
+            }
+        }
+    }
+    times
+}
+
+async fn commits(size: Size) {
+    note("flushed to the disk as by default, pgbench, each transaction completes a service, the daemon beside it:");
+    let variants = [("without triggers", NO_TRIGGERS), ("triggers without NOTIFY", NO_NOTIFY), ("as installed", "")];
+    let seconds = size.of(3, 1);
+    let stage = Stage::set(true, size.of(60_000, 30_000)).await;
+    for (state, backlog) in [("idle", 0), ("busy", 20_000)] {
+        for clients in [1, 8, 32] {
+            progress(&format!("daemon {state}, {clients} clients"));
+            let mut rates = [const { Vec::new() }; 3];
+            for _ in 0..size.of(3, 1) {
+                for ((_, change), rates) in variants.iter().zip(&mut rates) {
+                    let garage = stage.garage().await;
+                    garage.run(change).await;
+                    if backlog > 0 {
+                        enqueue(&garage, Kind::Campaign, 100_000, backlog).await;
+                    }
+                    let daemon = stage.daemon(&garage, &Settings::default(), PACE).await;
+                    rates.push(pgbench(&stage, &garage, clients, seconds).await);
+                    daemon.end().await;
+                    stage.discard(garage).await;
+                }
+            }
+            let label = |what: &str| format!("daemon {state}, {clients} clients: {what}");
+            for ((name, _), rates) in variants.iter().zip(&rates) {
+                runs(&label(name), rates, "commits/s");
+            }
+            let [bare, quiet, whole] = rates.map(|rates| median(&rates));
+            against(&label("as installed / without NOTIFY"), whole / quiet, "", Bar::AtLeast(0.97));
+            against(&label("as installed / without triggers"), whole / bare, "", Bar::AtLeast(0.85));
+        }
+    }
+    stage.end().await;
+}
