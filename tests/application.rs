@@ -826,3 +826,34 @@ async fn after_a_migration_drops_or_renames_what_we_read_the_application_writes_
     assert!(found.iter().any(|it| it.contains("sms_garage_service on core_service is disabled")), "{found:?}");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_column_that_is_gone_is_missing_from_the_facts_and_the_rest_of_them_is_as_before() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.service(number, "20 000 001", "completed").await;
+    }
+    world
+        .batch(
+            "INSERT INTO core_invoice (invoice_number, issued_date, due_date, status, created_at, updated_at, service_id, final_amount)
+             SELECT 'INV-' || id, current_date, current_date, 'pending', now(), now(), id, CASE id WHEN 1 THEN 120.5 WHEN 2 THEN 0 END
+             FROM core_service;
+             INSERT INTO core_serviceitem (item_type, name, quantity, unit_price, service_id) SELECT 'part', 'Huile', 2, 12.34, id FROM core_service WHERE id > 1",
+        )
+        .await;
+    let facts = async |without: &str| {
+        let all = "SELECT string_agg(to_jsonb(f)::text, E'\n' ORDER BY ord) FROM
+                   (SELECT ord, found, phone, state, at, amount, facts - 'MODEL' AS facts FROM sms_garage_facts(
+                      ARRAY['service_completed', 'service_completed', 'invoice_created', 'invoice_created', 'invoice_created'],
+                      ARRAY[1, 4711, 1, 2, 3])) f";
+        world.value(&all.replace("MODEL", without)).await
+    };
+    let before = facts("car_model").await;
+    assert!(before.contains("120.5") && before.contains("24.68"), "{before}");
+    world.batch("ALTER TABLE core_car RENAME COLUMN model TO type").await;
+    assert_eq!(facts("car_model").await, before);
+    let missing = world.value("SELECT facts ->> 'car_model' FROM sms_garage_facts('{service_completed}', '{1}')").await;
+    assert_eq!(missing, "");
+    world.batch("ALTER TABLE core_car RENAME COLUMN type TO model").await;
+    assert!(facts("nothing").await.contains("car_model"));
+}
