@@ -28,6 +28,7 @@ pub use connect::Target;
 pub use error::DbError;
 pub use statement::Statement;
 pub use tokio_postgres::Row;
+pub use tokio_postgres::types::Json;
 
 /// How long one statement may take. Well above the slowest one (maintenance on a busy server), below the shortest lease.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -99,6 +99,8 @@ macro_rules! statements {
 statements! {
     /// Picks and leases rows.
     CLAIM = "outbox/claim";
+    /// The lowest row that the claims have passed.
+    LEFT_BEHIND = "outbox/left_behind";
     /// Moves finished rows to history.
     SETTLE = "outbox/settle";
     /// Puts claimed rows back.

@@ -3,9 +3,11 @@
 //! A lock on the garage's tables (their weekly VACUUM FULL) fails the call within a moment, as [`DbError::Busy`]; the
 //! messages are then looked at again later, while those that need no facts go on.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use crate::db::{Database, DbError, field, statement};
+use crate::db::{Database, DbError, Json, field, statement};
 use crate::message::facts::Facts;
 use crate::message::kind::Kind;
 
@@ -25,19 +27,13 @@ pub async fn read(database: &Database, sources: &[(Kind, i64)]) -> Result<Vec<Op
             if !field::<bool>(row, "found")? {
                 return Ok(None);
             }
-            let values: serde_json::Value = field(row, "facts")?;
-            let values = values.as_object().map(|object| {
-                object
-                    .iter()
-                    .filter_map(|(name, value)| value.as_str().map(|text| (name.clone(), text.to_owned())))
-                    .collect()
-            });
+            let Json(values) = field::<Json<BTreeMap<String, Option<String>>>>(row, "facts")?;
             Ok(Some(Facts {
                 phone: field::<Option<String>>(row, "phone")?.unwrap_or_default(),
                 state: field::<Option<String>>(row, "state")?.unwrap_or_default(),
                 at: field::<Option<Timestamp>>(row, "at")?,
                 amount: field(row, "amount")?,
-                values: values.unwrap_or_default(),
+                values: values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
             }))
         })
         .collect()

@@ -37,6 +37,11 @@ pub fn turns_text(c: char) -> bool {
 
 /// A value fit for a text message: one line, no control or direction characters, single spaces, bounded length.
 pub fn clean(value: &str) -> String {
+    let word =
+        !value.is_empty() && value.len() <= VALUE_LIMIT_CHARS && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if word {
+        return value.to_owned();
+    }
     let visible: String = value
         .chars()
         .take(VALUE_LIMIT_CHARS * 8)

@@ -6,8 +6,9 @@
 //!
 //! Facts are values, never templates: `{{` in a name stays `{{`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
@@ -56,6 +57,8 @@ pub enum TemplateError {
 /// The templates in force.
 pub struct Texts {
     environment: Environment<'static>,
+    /// The names that the template of a kind speaks of: nothing else is made ready for it.
+    names: HashMap<Kind, HashSet<String>>,
     zone: TimeZone,
 }
 
@@ -68,14 +71,17 @@ impl Texts {
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL_STEPS));
+        let mut names = HashMap::new();
         for (kind, text) in [
             (Kind::ServiceCompleted, SERVICE_COMPLETED),
             (Kind::InvoiceCreated, INVOICE_CREATED),
             (Kind::AppointmentReminder, APPOINTMENT_REMINDER),
         ] {
             environment.add_template(kind.as_str(), text).map_err(|error| failed(kind, &error))?;
+            let template = environment.get_template(kind.as_str()).map_err(|error| failed(kind, &error))?;
+            names.insert(kind, template.undeclared_variables(false));
         }
-        Ok(Self { environment, zone })
+        Ok(Self { environment, names, zone })
     }
 
     /// The text of a message that speaks of a source.
@@ -84,7 +90,7 @@ impl Texts {
     /// [`TemplateError`], in words for staff.
     pub fn render(&self, kind: Kind, facts: &Facts) -> Result<String, TemplateError> {
         let template = self.environment.get_template(kind.as_str()).map_err(|error| failed(kind, &error))?;
-        let text = template.render(self.variables(facts)).map_err(|error| failed(kind, &error))?;
+        let text = template.render(self.variables(kind, facts)).map_err(|error| failed(kind, &error))?;
         let chars = text.chars().count();
         if chars == 0 || chars > TEXT_LIMIT_CHARS {
             return Err(TemplateError::Length { kind: kind.as_str(), chars });
@@ -92,27 +98,29 @@ impl Texts {
         Ok(text)
     }
 
-    /// All variables a template may use. Optional ones are always there, empty when there is nothing to say.
-    fn variables(&self, facts: &Facts) -> BTreeMap<String, Value> {
-        let mut variables: BTreeMap<String, Value> =
-            facts.values.iter().map(|(name, value)| (name.clone(), Value::from(clean(value)))).collect();
-        variables.entry("first_name".to_owned()).or_insert_with(|| Value::from(""));
-        if let Some(amount) = &facts.amount {
-            variables.insert("amount".to_owned(), Value::from(clean(amount)));
-        }
-        if let Some(at) = facts.at {
-            let local = at.to_zoned(self.zone.clone());
-            variables.insert("date".to_owned(), Value::from(local.strftime("%d/%m/%Y").to_string()));
-            // Midnight sharp is how a date without a time of day arrives from the web form.
-            let time = if local.time() == jiff::civil::Time::midnight() {
-                String::new()
-            } else {
-                local.strftime("%H:%M").to_string()
+    /// The variables that the template of this kind speaks of. Optional ones are always there, empty when there is nothing to say.
+    fn variables(&self, kind: Kind, facts: &Facts) -> BTreeMap<&str, Value> {
+        let mut variables = BTreeMap::new();
+        for name in self.names.get(&kind).into_iter().flatten() {
+            let value = match (name.as_str(), facts.values.get(name)) {
+                ("amount", _) => facts.amount.as_deref().map(clean),
+                ("date", _) => facts.at.map(|at| at.to_zoned(self.zone.clone()).strftime("%d/%m/%Y").to_string()),
+                ("time", _) => facts.at.map(|at| time_of_day(&at.to_zoned(self.zone.clone()))),
+                (_, Some(value)) => Some(clean(value)),
+                ("first_name", None) => Some(String::new()),
+                (_, None) => None,
             };
-            variables.insert("time".to_owned(), Value::from(time));
+            if let Some(value) = value {
+                variables.insert(name.as_str(), Value::from(value));
+            }
         }
         variables
     }
+}
+
+/// Midnight sharp is how a date without a time of day arrives from the web form.
+fn time_of_day(at: &Zoned) -> String {
+    if at.time() == jiff::civil::Time::midnight() { String::new() } else { at.strftime("%H:%M").to_string() }
 }
 
 fn failed(kind: Kind, error: &minijinja::Error) -> TemplateError {

@@ -21,14 +21,15 @@ const SETTLE: Duration = Duration::from_millis(500);
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// A sweep may take this share of the time: while a held transaction keeps the floor down, sweeps get dearer and rarer.
-const SWEEP_SHARE: u32 = 20;
+const SWEEP_SHARE: u32 = 50;
 
-/// How often everything is looked at from the beginning, whatever the bookkeeping says: a row that was locked while the
-/// claim passed it (by a session of staff, or by a daemon whose claim then failed) lies below the floor unseen.
-const FULL_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked for rows below the floor, whatever the bookkeeping says: a row that was locked while the claim passed it
+/// (by a session of staff, or by a daemon whose claim then failed) lies there unseen. The look runs beside the claims, for it
+/// may read the whole outbox.
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(30);
 
-/// A full look may take this share of the time, however large the table has become.
-const FULL_SHARE: u32 = 100;
+/// These looks may take this share of the time, however large the table has become.
+const LOOK_BACK_SHARE: u32 = 100;
 
 /// Marks kept while a transaction stays open; beyond it the newest is replaced.
 const MARKS_LIMIT: usize = 64;
@@ -62,8 +63,8 @@ pub struct Floor {
     busy: bool,
     swept: Instant,
     sweep_cost: Duration,
-    full_look: Instant,
-    full_cost: Duration,
+    looked_back: Instant,
+    look_back_cost: Duration,
 }
 
 impl Floor {
@@ -77,18 +78,30 @@ impl Floor {
             busy: false,
             swept: now,
             sweep_cost: Duration::ZERO,
-            full_look: now,
-            full_cost: Duration::ZERO,
+            looked_back: now,
+            look_back_cost: Duration::ZERO,
         }
     }
 
     /// Ids above this are to be looked at now.
     pub fn start(&self, now: Instant) -> i64 {
-        if now.duration_since(self.full_look) >= FULL_EVERY.max(self.full_cost * FULL_SHARE) {
-            return 0;
-        }
         let sweep_due = now.duration_since(self.swept) >= SWEEP_EVERY.max(self.sweep_cost * SWEEP_SHARE);
         if self.busy && !sweep_due { self.high } else { self.safe }
+    }
+
+    /// Whether it is time to look below the floor, and up to which id.
+    pub fn look_back_due(&self, now: Instant) -> Option<i64> {
+        let due = LOOK_BACK_EVERY.max(self.look_back_cost * LOOK_BACK_SHARE);
+        (now.duration_since(self.looked_back) >= due).then_some(self.high.max(self.safe))
+    }
+
+    /// The look below the floor is over; the next claim begins at the row that it found.
+    pub fn looked_back(&mut self, left: Option<i64>, took: Duration, now: Instant) {
+        (self.looked_back, self.look_back_cost) = (now, took);
+        if let Some(id) = left {
+            self.safe = self.safe.min(id - 1);
+            self.high = self.high.min(id - 1);
+        }
     }
 
     /// Learns from a look that began at `start`.
@@ -97,10 +110,6 @@ impl Floor {
             // The sequence went back: a restore. Nothing known before holds.
             *self = Self::new(now);
             return;
-        }
-        if start == 0 {
-            self.full_look = now;
-            self.full_cost = look.took;
         }
         if start <= self.safe {
             self.swept = now;
@@ -198,11 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_looked_at_again_after_a_while() {
+    fn a_row_left_behind_is_claimed_next_however_busy_the_claimer_is() {
         let now = Instant::now();
         let mut floor = Floor::new(now);
+        let later = now + LOOK_BACK_EVERY;
         run(&mut floor, now, &[look(100, 50, 50), look(120, 60, 60), look(120, 60, 60)]);
-        // The last of these looks that began at the beginning came 2 s after the first.
-        assert_eq!(floor.start(now + FULL_EVERY + Duration::from_secs(2)), 0);
+        assert_eq!(floor.look_back_due(now), None);
+        assert_eq!(floor.look_back_due(later), Some(100));
+        floor.looked_back(Some(40), Duration::from_millis(5), later);
+        assert_eq!((floor.start(later), floor.look_back_due(later)), (39, None));
+        floor.busy = true;
+        assert_eq!(floor.start(later), 39);
+    }
+
+    #[test]
+    fn dear_looks_back_are_rare() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        floor.looked_back(None, Duration::from_secs(1), now);
+        assert_eq!(floor.look_back_due(now + LOOK_BACK_EVERY), None);
+        assert_eq!(floor.look_back_due(now + Duration::from_secs(100)), Some(0));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use super::claim::{self, Claim, LEASE_MARGIN};
@@ -22,7 +22,7 @@ use super::send::{Desk, Shared};
 use super::settings::Settings;
 use super::stage::Claimed;
 use super::stampede::Stampede;
-use super::wake::WakeFlag;
+use super::wake::{BUSY_POLL, WakeFlag};
 use crate::crash;
 use crate::db::DbError;
 use crate::message::reason::Reason;
@@ -57,6 +57,8 @@ pub struct Claimer {
     wake: Arc<Notify>,
     poll: Duration,
     floor: Floor,
+    /// The look below the floor, while it is under way.
+    look_back: Option<JoinHandle<LookedBack>>,
     flag: WakeFlag,
     claims: i64,
     senders: JoinSet<()>,
@@ -64,6 +66,9 @@ pub struct Claimer {
     said_idle: Option<&'static str>,
     stampede: Stampede,
 }
+
+/// The row that a look below the floor found, and how long it took.
+type LookedBack = (Result<Option<i64>, DbError>, Duration);
 
 /// How a turn ended.
 enum Turn {
@@ -93,7 +98,8 @@ impl Claimer {
             wake,
             poll,
             floor: Floor::new(Instant::now()),
-            flag: WakeFlag::default(),
+            look_back: None,
+            flag: WakeFlag::new(Instant::now()),
             claims: 0,
             senders: JoinSet::new(),
             pause: CLAIM_PAUSE.0,
@@ -181,6 +187,12 @@ impl Claimer {
             self.said_idle = Some(why);
             info!("{why}");
         }
+        // A copy is left as it is.
+        if self.shared.guards.may_claim()
+            && let Err(problem) = self.flag.rest(&self.shared.database).await
+        {
+            debug!(error = %problem, "the wake flag could not be cleared");
+        }
         self.look_without_claiming(self.poll).await
     }
 
@@ -229,6 +241,7 @@ impl Claimer {
         room: usize,
         settings: Arc<Settings>,
     ) -> Turn {
+        self.look_back().await;
         let now = Instant::now();
         let floor = self.floor.start(now);
         self.claims += 1;
@@ -322,8 +335,11 @@ impl Claimer {
             probes: admission == Admission::Probe,
         };
         Arc::new(desk).dispatch(rows, &mut self.senders);
-        if let Err(problem) = self.flag.claimed(&self.shared.database, full, batch.wanted).await {
-            debug!(error = %problem, "the wake flag could not be cleared");
+        if self.flag.is_busy(Instant::now(), claimed) {
+            if let Err(problem) = self.flag.decline(&self.shared.database, batch.wanted).await {
+                debug!(error = %problem, "the wake flag could not be cleared");
+            }
+            return if full { Turn::Again } else { Turn::Wait(BUSY_POLL) };
         }
         if full {
             return Turn::Again;
@@ -331,6 +347,30 @@ impl Claimer {
         match self.flag.ask(&self.shared.database, batch.wanted).await {
             Ok(true) => Turn::Again,
             Ok(false) | Err(_) => Turn::Sleep(batch.next_due.unwrap_or(self.poll)),
+        }
+    }
+
+    /// Now and then, and beside the claims: is anything left below the floor?
+    async fn look_back(&mut self) {
+        match self.look_back.take_if(|look| look.is_finished()) {
+            Some(look) => match look.await {
+                Ok((Ok(left), took)) => self.floor.looked_back(left, took, Instant::now()),
+                Ok((Err(problem), took)) => {
+                    debug!(error = %problem, "whether messages were left behind is looked at later");
+                    self.floor.looked_back(None, took, Instant::now());
+                }
+                Err(ended) => error!(error = %ended, "the look for messages left behind ended by itself"),
+            },
+            None if self.look_back.is_none() => {
+                if let Some(below) = self.floor.look_back_due(Instant::now()) {
+                    let database = self.shared.database.clone();
+                    self.look_back = Some(tokio::spawn(async move {
+                        let begun = Instant::now();
+                        (claim::left_behind(&database, below).await, begun.elapsed())
+                    }));
+                }
+            }
+            None => {}
         }
     }
 

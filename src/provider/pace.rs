@@ -16,6 +16,16 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 /// to the provider, long enough that a fast one is fed in batches.
 const BURST: Duration = Duration::from_millis(20);
 
+/// A message takes so many cells of the rate.
+const CELLS: u32 = 4;
+
+/// The same, as the limiter takes it.
+const MESSAGE: NonZeroU32 = NonZeroU32::new(CELLS).unwrap();
+
+/// Cells beyond a burst: what comes a little late, as every claim does, is made up for, and two messages of a slow rate still never
+/// leave together.
+const SPARE_CELLS: u32 = CELLS - 1;
+
 /// How long to wait for a rate of which no part is ours, before looking again.
 const NOTHING_OURS: Duration = Duration::from_secs(1);
 
@@ -43,10 +53,10 @@ impl Limiter {
         let burst = (rate * BURST.as_secs_f64()).floor().clamp(1.0, 10_000.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=10000")]
         let burst = burst as u32;
-        let quota = Duration::try_from_secs_f64(1.0 / rate)
+        let quota = Duration::try_from_secs_f64(1.0 / rate / f64::from(CELLS))
             .ok()
             .and_then(Quota::with_period)
-            .zip(NonZeroU32::new(burst))
+            .zip(NonZeroU32::new(burst * CELLS + SPARE_CELLS))
             .map(|(quota, burst)| quota.allow_burst(burst));
         Self { share, burst: usize::try_from(burst).unwrap_or(usize::MAX), governor: quota.map(RateLimiter::direct) }
     }
@@ -81,10 +91,12 @@ impl Pace {
         let wanted = wanted.min(limiter.burst);
         let mut taken = self.returned.swap(0, Ordering::Relaxed).min(wanted);
         while taken < wanted {
-            match governor.check() {
-                Ok(()) => taken += 1,
-                Err(_) if taken > 0 => break,
-                Err(not_until) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+            match governor.check_n(MESSAGE) {
+                Ok(Ok(())) => taken += 1,
+                Ok(Err(_)) | Err(_) if taken > 0 => break,
+                Ok(Err(not_until)) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+                // A burst holds a message, so this does not come about.
+                Err(_) => return Err(NOTHING_OURS),
             }
         }
         Ok(taken)
@@ -107,6 +119,15 @@ mod tests {
         let pace = Pace::new(10.0).unwrap();
         assert_eq!(pace.take(32), Ok(1));
         assert!(pace.take(32).unwrap_err() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_message_that_is_late_does_not_make_the_next_one_late() {
+        let pace = Pace::new(0.1).unwrap();
+        assert_eq!(pace.take(1), Ok(1));
+        // Ten seconds between two; what has not been used of them so far is at hand, but for a quarter.
+        let wait = pace.take(1).unwrap_err();
+        assert!(wait <= Duration::from_millis(2_500) && wait > Duration::from_millis(1_000), "{wait:?}");
     }
 
     #[test]
