@@ -4,7 +4,7 @@
 //! # Protocol
 //!
 //! **Claim.** One claimer task owns all scheduling state: which provider, how many free slots, what the rate allows, where
-//! to look. It claims as many rows as can be sent now and no more, because a claim is an attempt. The claim commits before
+//! to look. It claims as many rows as can be sent now, and at full speed those of the next moment. The claim commits before
 //! anything is sent: it is the write-ahead intent. Each claimed row carries a lease: this daemon's owner number, a token of
 //! the claim, an end by the database's clock.
 //!

@@ -1,7 +1,7 @@
 //! Writes results. One task owns it.
 //!
-//! It writes as many results as have come in while it was writing the last ones: alone, a result is written at once; under
-//! load, batches grow by themselves. A batch is one or two statements, each fenced by the token of the claim and each
+//! It writes as many results as have come in while it was writing the last ones, and waits a few milliseconds for those that are on
+//! their way: the last one under way is written at once. A batch is one or two statements, each fenced by the token of the claim and each
 //! harmless when run again after its answer was lost.
 //!
 //! When a write fails the results are kept and written again until it works, and [`Settler::blocked`] tells the claimer to

@@ -1,7 +1,8 @@
 //! The claimer: one task that owns all scheduling state, in plain fields.
 //!
 //! Each turn: may anything be sent (not paused, results can be written, a provider admits)? how much (free slots, rate)?
-//! claim that much, hand each row to a sender, look again while claims come back full, sleep when one comes back short.
+//! claim that much, hand each row to a sender, look again while claims come back full, sleep when one comes back short. At full speed
+//! rows are claimed a little ahead of their slots; where they wait, `provider/slots.rs` says.
 //! Interest is registered before looking: a wake-up that comes during the claim ends the sleep that follows at once.
 //!
 //! Every wait in a turn is bounded by [`TICK`], so that the beat which the watchdog reads shows progress and no timer.
