@@ -22,7 +22,7 @@ WITH fresh AS MATERIALIZED (
             o.created_at, o.doubt, o.doubt_provider, o.observed, o.lane, o.next_at IS NULL AS fresh,
             extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
 )
-SELECT head.*, claimed.*
+SELECT claimed.*, head.*
 FROM (
   SELECT (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM sms_outbox_id_seq) AS last_id,
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS snapshot_xmin,

@@ -55,6 +55,11 @@ pub(super) fn is_placeholder(text: &str) -> bool {
 
 /// The runs of digits in a text, from left to right.
 pub(super) fn runs(text: &str) -> Vec<Run> {
+    // What most people and programs write needs no closer look.
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return vec![Run { plus: digits.len() < text.len(), glued: false, digits: digits.to_owned() }];
+    }
     let atoms = atoms(text);
     let is_label = |word: &str| GLUED_WORDS.split(' ').any(|label| label == word.to_lowercase());
     let glues = |atom: Option<&Atom>| matches!(atom, Some(Atom::Word(word)) if !is_label(word));
