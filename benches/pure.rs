@@ -7,11 +7,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use ecar_sms::message::category::Category;
 use ecar_sms::message::encoding::{encode_gsm7, encode_ucs2, measure};
 use ecar_sms::message::facts::Facts;
+use ecar_sms::message::fit::{self, EncodingPolicy};
+use ecar_sms::message::hours::{Calendar, Window};
 use ecar_sms::message::kind::Kind;
 use ecar_sms::message::phone::{Countries, normalise};
-use ecar_sms::message::policy::{KindRules, Rules, Subject, UnknownPolicy, decide, decide_before_facts};
+use ecar_sms::message::policy::{Case, Contact, KindRules, Recipient, Rules, Source, Subject, UnknownPolicy, decide};
 use ecar_sms::message::template::Texts;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -53,11 +56,22 @@ fn alphabets(criterion: &mut Criterion) {
 }
 
 fn texts(criterion: &mut Criterion) {
-    let texts = Texts::built_in(TimeZone::get("Africa/Tunis").unwrap()).unwrap();
+    let (texts, zone) = (Texts::new(Vec::new()).0, TimeZone::get("Africa/Tunis").unwrap());
     let facts = facts();
     for kind in [Kind::ServiceCompleted, Kind::InvoiceCreated, Kind::AppointmentReminder] {
         criterion.bench_function(&format!("render {kind}"), |bencher| {
-            bencher.iter(|| texts.render(kind, black_box(&facts)).unwrap())
+            bencher.iter(|| texts.render(kind, "fr", black_box(&facts), &[], &zone).unwrap())
+        });
+    }
+}
+
+fn fitting(criterion: &mut Criterion) {
+    let reminder = "Bonjour Sami, rappel de votre rendez-vous pour votre Kia Rio le 01/12/2026 à 09:30. \
+                    En cas d'empêchement, merci de nous contacter.";
+    for (name, text) in [("fit a text in GSM-7", GSM7), ("fit a text with ê", reminder), ("fit an Arabic text", UCS2)]
+    {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| fit::apply(EncodingPolicy::Fit, black_box(text), &["Sami"], false).unwrap())
         });
     }
 }
@@ -68,13 +82,31 @@ fn decisions(criterion: &mut Criterion) {
         delay: Duration::ZERO,
         validity: Duration::from_secs(86_400),
         unknown_policy: UnknownPolicy::Resend,
+        category: Category::Transactional,
+        encoding: EncodingPolicy::Fit,
     };
     let kinds: BTreeMap<Kind, KindRules> = Kind::ALL.into_iter().map(|kind| (kind, rule.clone())).collect();
-    let rules = Rules { kinds, invoice_settle: Duration::from_secs(120) };
-    let facts = facts();
+    let day = Window {
+        hours: "07:30-21:00".parse().unwrap(),
+        ramadan_hours: "08:00-23:00".parse().unwrap(),
+        days: "mon-sun".parse().unwrap(),
+        on_holidays: true,
+    };
+    let rules = Rules {
+        kinds,
+        invoice_settle: Duration::from_secs(120),
+        join: Duration::ZERO,
+        windows: Category::ALL.into_iter().map(|category| (category, day.clone())).collect(),
+        calendar: Calendar::default(),
+        prompt: Duration::ZERO,
+        spread: Duration::ZERO,
+        keep_names: false,
+    };
+    let (facts, contact, zone) = (facts(), Contact::default(), TimeZone::get("Africa/Tunis").unwrap());
     let now = Timestamp::now();
     for kind in [Kind::ServiceCompleted, Kind::InvoiceCreated] {
         let subject = Subject {
+            id: 1,
             kind,
             age: Duration::from_secs(1),
             by_hand: false,
@@ -84,8 +116,8 @@ fn decisions(criterion: &mut Criterion) {
         };
         criterion.bench_function(&format!("decide {kind}"), |bencher| {
             bencher.iter(|| {
-                let subject = black_box(&subject);
-                (decide_before_facts(subject, &rules), decide(subject, &rules, Some(&facts), now))
+                let (source, recipient) = (Source::Is(&facts), Recipient::Is(&contact));
+                decide(&Case { subject: black_box(&subject), source, recipient, rules: &rules, now, zone: &zone })
             })
         });
     }
@@ -94,6 +126,6 @@ fn decisions(criterion: &mut Criterion) {
 criterion_group! {
     name = pure;
     config = Criterion::default().warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500)).sample_size(50).nresamples(5_000).without_plots();
-    targets = numbers, alphabets, texts, decisions
+    targets = numbers, alphabets, texts, fitting, decisions
 }
 criterion_main!(pure);

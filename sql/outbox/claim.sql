@@ -19,7 +19,7 @@ WITH fresh AS MATERIALIZED (
       lease_until = clock_timestamp() + $5 * interval '1 millisecond', journaled = $6
   WHERE o.id = ANY (ARRAY(SELECT id FROM fresh UNION ALL SELECT id FROM due UNION ALL SELECT id FROM bulk))
   RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
-            o.created_at, o.doubt, o.doubt_provider, o.observed, o.lane, o.next_at IS NULL AS fresh,
+            o.created_at, o.doubt, o.doubt_provider, o.observed, o.joined, o.lane, o.next_at IS NULL AS fresh,
             extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
 )
 SELECT claimed.*, head.*
@@ -32,7 +32,8 @@ FROM (
          extract(epoch FROM least((SELECT min(next_at) FROM sms_outbox WHERE lane = 0 AND next_at > now()),
                                   (SELECT min(next_at) FROM sms_outbox WHERE lane = 1 AND next_at > now())) - now())::float8 AS next_due_s,
          'sms_outbox'::regclass::oid::bigint AS outbox_oid,
-         now() AS database_now
+         now() AS database_now,
+         EXISTS (SELECT FROM sms_contact) AS contacts
 ) head
 LEFT JOIN claimed ON true
 ORDER BY claimed.lane, claimed.id

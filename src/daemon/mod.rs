@@ -37,7 +37,6 @@ use crate::control::status::Vitals;
 use crate::db::listener::Hearing;
 use crate::db::{Database, Target, connect};
 use crate::journal::Journal;
-use crate::message::template::Texts;
 use crate::metrics::Metrics;
 use crate::outbox::clock::Clock;
 use crate::outbox::fleet::Fleet;
@@ -92,7 +91,6 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         None => target.clone(),
     };
     let providers = providers_of(&config.providers)?;
-    let texts = Texts::built_in(config.garage.time_zone.clone())?;
     let socket = control_socket(&config.control)?;
     for warning in &config.warnings {
         warn!("{warning}");
@@ -160,7 +158,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         database: database.clone(),
         preparer: Preparer {
             database: database.clone(),
-            texts,
+            zone: config.garage.time_zone.clone(),
             countries: config.garage.countries.clone(),
             max_segments: config.sending.max_segments,
             guards: Arc::clone(&guards),

@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "ladder", include_str!("../../sql/migrations/0004_ladder.sql")),
     (5, "guards", include_str!("../../sql/migrations/0005_guards.sql")),
     (6, "cheaper", include_str!("../../sql/migrations/0006_cheaper.sql")),
+    (7, "rules", include_str!("../../sql/migrations/0007_rules.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
@@ -40,6 +41,7 @@ const GARAGE: &[&str] = &[
     include_str!("../../sql/garage/facts.sql"),
     include_str!("../../sql/garage/reminders.sql"),
     include_str!("../../sql/garage/missed.sql"),
+    include_str!("../../sql/garage/samples.sql"),
 ];
 
 const PRIVILEGES: &str = include_str!("../../sql/install/privileges.sql");
@@ -51,7 +53,7 @@ const GARAGE_TABLES: [&str; 6] =
     ["auth_user", "core_customer", "core_car", "core_service", "core_serviceitem", "core_invoice"];
 
 /// Our tables that no later run makes again: with one of them lost, the functions and triggers would stand on nothing.
-const OUR_TABLES: [&str; 9] = [
+const OUR_TABLES: [&str; 14] = [
     "sms_outbox",
     "sms_history",
     "sms_attempt",
@@ -60,6 +62,11 @@ const OUR_TABLES: [&str; 9] = [
     "sms_reminder",
     "sms_owner",
     "sms_setting",
+    "sms_template",
+    "sms_contact",
+    "sms_consent",
+    "sms_optout_import",
+    "sms_inbound",
     "sms_installation",
 ];
 

@@ -123,6 +123,12 @@ statements! {
     REWIND = "outbox/rewind";
     /// What a dead daemon held.
     LEFTOVER = "outbox/leftover";
+    /// What is on record of numbers.
+    CONTACTS = "outbox/contacts";
+    /// Completed services that wait for others.
+    JOINING = "outbox/joining";
+    /// Ties them to one message.
+    JOIN = "outbox/join";
     /// A sign of life, and who else works.
     BEAT = "daemon/beat";
     /// This daemon stops.
@@ -131,6 +137,8 @@ statements! {
     REGISTER = "daemon/register";
     /// Reads the settings.
     SETTINGS = "daemon/settings";
+    /// Reads the templates.
+    TEMPLATES = "daemon/templates";
     /// Sets the wake flag.
     WANT_NOTIFY = "daemon/want_notify";
     /// A notification for our own listener.
@@ -177,6 +185,28 @@ statements! {
     TODAY = "staff/today";
     /// Daemons alive.
     OWNERS = "staff/owners";
+    /// One contact.
+    CONTACT_SHOW = "staff/contact_show";
+    /// Its consent and opt-outs.
+    CONTACT_LEDGER = "staff/contact_ledger";
+    /// Changes it.
+    CONTACT_CHANGE = "staff/contact_change";
+    /// Numbers that have opted out.
+    OPTOUT_LIST = "staff/optout_list";
+    /// Takes over more of them.
+    OPTOUT_ADD = "staff/optout_add";
+    /// A list was taken over.
+    OPTOUT_IMPORTED = "staff/optout_imported";
+    /// How old the last list is.
+    OPTOUT_AGE = "staff/optout_age";
+    /// All versions of a template.
+    TEMPLATE_HISTORY = "staff/template_history";
+    /// Whether a template is one.
+    TEMPLATE_CHECK = "staff/template_check";
+    /// A new version.
+    TEMPLATE_SET = "staff/template_set";
+    /// Rows of the garage to try a template on.
+    TEMPLATE_SAMPLES = "staff/template_samples";
 }
 
 #[cfg(test)]

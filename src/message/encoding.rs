@@ -140,7 +140,7 @@ impl Encoding {
     }
 
     /// Units in a lone SMS, and in each segment of a longer text.
-    fn limits(self) -> (usize, usize) {
+    pub(super) fn limits(self) -> (usize, usize) {
         match self {
             Self::Gsm7 => (GSM7_SINGLE_SEPTETS, GSM7_SEGMENT_SEPTETS),
             Self::Ucs2 => (UCS2_SINGLE_UNITS, UCS2_SEGMENT_UNITS),
@@ -220,9 +220,14 @@ pub fn segments(text: &str) -> Vec<&str> {
     }
 }
 
+/// Whether a character is in the default alphabet or its extension table.
+pub(super) fn in_gsm7(character: char) -> bool {
+    Septets::of(character) != Septets::Outside
+}
+
 /// The characters that force a text into UCS-2, each with its index counted in characters from 0.
 pub fn forces_ucs2(text: &str) -> impl Iterator<Item = (usize, char)> {
-    text.chars().enumerate().filter(|(_, character)| Septets::of(*character) == Septets::Outside)
+    text.chars().enumerate().filter(|(_, character)| !in_gsm7(*character))
 }
 
 /// The text in GSM-7, one septet an octet (unpacked, as SMPP data coding 0 wants it), escapes included; `None` if a

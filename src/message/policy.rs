@@ -1,15 +1,21 @@
-//! What to do with a message that has just been claimed: send it now, later, never, or ask staff.
+//! What to do with a message: send it now, later, never, or ask staff.
 //!
-//! One function decides from the row, the facts, the settings and the time, and says why, so that `show ID` can repeat
-//! it. It asks the questions in the order in which staff would want the answer: is the kind switched on, is it too
-//! old, is it too early, is it still true, is there an amount to speak of.
+//! One function decides, from the message, its source, its recipient, the settings and the time, and says why in a sentence
+//! that `show ID` repeats. It asks the questions in the order in which staff would want the answer: is the kind switched on, is it too
+//! old, is it too early, is it still true, is there an amount to speak of, can the number be texted, does the customer want it, has
+//! he agreed to it, is it a decent hour. What is not known yet is passed over, so that it is asked before the facts are read
+//! (most messages that are not sent need none), and again when everything is known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
+use super::category::Category;
 use super::facts::Facts;
+use super::fit::EncodingPolicy;
+use super::hours::{Calendar, Opening, Window};
 use super::kind::Kind;
 use super::reason::Reason;
 
@@ -19,6 +25,9 @@ pub const RECHECK_AFTER: Duration = Duration::from_secs(60);
 
 /// How long an invoice without an amount waits between two looks. Items follow within seconds.
 pub const AMOUNT_LOOK: Duration = Duration::from_secs(2);
+
+/// Longest wait for an hour before the question is asked again: settings, opt-outs and clocks change.
+const WAIT_LIMIT: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// What happens to a message that may have been sent, when no proof came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +49,10 @@ pub struct KindRules {
     pub validity: Duration,
     /// What to do when it may have been sent.
     pub unknown_policy: UnknownPolicy,
+    /// Which hours hold, and whether consent is needed.
+    pub category: Category,
+    /// How its text may be changed to cost less, where the template does not say.
+    pub encoding: EncodingPolicy,
 }
 
 /// All settings that a decision rests on.
@@ -49,11 +62,25 @@ pub struct Rules {
     pub kinds: BTreeMap<Kind, KindRules>,
     /// How long an invoice may stay without an amount.
     pub invoice_settle: Duration,
+    /// How long a completed service waits for others of the same customer; zero: not at all.
+    pub join: Duration,
+    /// By category; every category is present.
+    pub windows: BTreeMap<Category, Window>,
+    /// Holidays and Ramadan.
+    pub calendar: Calendar,
+    /// A transactional message, and one asked for by hand, goes out at any hour while it is younger than this.
+    pub prompt: Duration,
+    /// Messages that waited for the hour go out over this time.
+    pub spread: Duration,
+    /// Whether names keep their letters.
+    pub keep_names: bool,
 }
 
 /// The claimed row, as far as a decision needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// Its number; spreads messages that waited for the same hour.
+    pub id: i64,
     /// What it is about.
     pub kind: Kind,
     /// How long ago it was created, or was due if it was scheduled. By the database's clock.
@@ -68,10 +95,69 @@ pub struct Subject {
     pub observed: Option<String>,
 }
 
-/// The answer. Every variant but `Send` says why.
+/// What is known of the source.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// Nothing yet, or the kind has none.
+    NotRead,
+    /// It is no longer there.
+    Gone,
+    /// Its facts.
+    Is(&'a Facts),
+}
+
+/// Of what a customer has had enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptOut {
+    /// Of all messages.
+    All,
+    /// Of marketing.
+    Marketing,
+}
+
+/// What is on record of a number. Nothing for most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The customer's language.
+    pub lang: Option<String>,
+    /// What he does not want.
+    pub opted_out: Option<OptOut>,
+    /// He has agreed to marketing.
+    pub consent: bool,
+}
+
+/// What is known of the recipient.
+#[derive(Debug, Clone, Copy)]
+pub enum Recipient<'a> {
+    /// Nothing yet.
+    NotRead,
+    /// The number cannot be texted; why.
+    Refused(Reason, &'a str),
+    /// The number can be texted, and this is on record of it.
+    Is(&'a Contact),
+}
+
+/// All that a decision is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The message.
+    pub subject: &'a Subject,
+    /// What it speaks of.
+    pub source: Source<'a>,
+    /// Whom it goes to.
+    pub recipient: Recipient<'a>,
+    /// The settings.
+    pub rules: &'a Rules,
+    /// The database's clock.
+    pub now: Timestamp,
+    /// The garage's zone.
+    pub zone: &'a TimeZone,
+}
+
+/// The answer. Every variant but `Send` says why, in a word and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Send it now.
+    /// Nothing that is known speaks against sending it now.
     Send,
     /// Look again after a while.
     Defer {
@@ -79,77 +165,225 @@ pub enum Decision {
         wait: Duration,
         /// Why.
         reason: Reason,
+        /// Why, for people.
+        why: String,
         /// What was seen, to compare at the next look.
         observed: Option<String>,
     },
     /// Wait for staff.
-    Hold(Reason),
+    Hold(Reason, String),
     /// Not to be sent.
-    Skip(Reason),
+    Skip(Reason, String),
     /// Too late to be worth sending.
-    Expire(Reason),
+    Expire(Reason, String),
 }
 
-/// Decides what can be decided without the source: switch, age, delay.
-pub fn decide_before_facts(subject: &Subject, rules: &Rules) -> Decision {
-    let Some(rule) = rules.kinds.get(&subject.kind) else { return Decision::Skip(Reason::Disabled) };
-    if !rule.enabled {
-        return Decision::Skip(Reason::Disabled);
-    }
-    if subject.age > rule.validity {
-        return Decision::Expire(Reason::TooOld);
-    }
-    if !subject.by_hand && !subject.released && subject.age < rule.delay {
-        return Decision::Defer { wait: rule.delay - subject.age, reason: Reason::Delay, observed: None };
+/// Decides.
+pub fn decide(case: &Case<'_>) -> Decision {
+    let Some(rule) = case.rules.kinds.get(&case.subject.kind) else {
+        return Decision::Skip(Reason::Disabled, format!("nothing is known of the kind {}", case.subject.kind));
+    };
+    for question in [switched_on, too_old, too_early, still_true, wanted, decent_hour] {
+        let answer = question(case, rule);
+        if answer != Decision::Send {
+            return answer;
+        }
     }
     Decision::Send
 }
 
-/// Decides with the facts at hand; `None` when the source is gone.
-pub fn decide(subject: &Subject, rules: &Rules, facts: Option<&Facts>, now: Timestamp) -> Decision {
-    let Some(facts) = facts else { return Decision::Skip(Reason::SourceGone) };
+fn switched_on(case: &Case<'_>, rule: &KindRules) -> Decision {
+    if rule.enabled {
+        return Decision::Send;
+    }
+    let kind = case.subject.kind;
+    Decision::Skip(Reason::Disabled, format!("messages of this kind are switched off (setting {kind}.enabled)"))
+}
+
+fn too_old(case: &Case<'_>, rule: &KindRules) -> Decision {
+    let (age, kind) = (case.subject.age, case.subject.kind);
+    if age <= rule.validity {
+        return Decision::Send;
+    }
+    let why = format!("it is {} old; the limit is {} (setting {kind}.validity)", long(age), long(rule.validity));
+    Decision::Expire(Reason::TooOld, why)
+}
+
+/// Garage events may wait a while by setting; what people ask for does not.
+fn too_early(case: &Case<'_>, rule: &KindRules) -> Decision {
+    let subject = case.subject;
+    if subject.by_hand || subject.released {
+        return Decision::Send;
+    }
+    let defer =
+        |until: Duration, reason, why| Decision::Defer { wait: until - subject.age, reason, why, observed: None };
+    if subject.age < rule.delay {
+        let why = format!("it goes out {} after the event (setting {}.delay)", long(rule.delay), subject.kind);
+        return defer(rule.delay, Reason::Delay, why);
+    }
+    if subject.kind == Kind::ServiceCompleted && subject.age < case.rules.join {
+        let why = format!(
+            "it waits {} for other services of the same customer (setting service_completed.join)",
+            long(case.rules.join)
+        );
+        return defer(case.rules.join, Reason::Joining, why);
+    }
+    Decision::Send
+}
+
+fn still_true(case: &Case<'_>, _rule: &KindRules) -> Decision {
+    let subject = case.subject;
+    let facts = match case.source {
+        Source::NotRead => return Decision::Send,
+        Source::Gone => {
+            let why = "what it speaks of, or its customer, is no longer in the garage's database";
+            return Decision::Skip(Reason::SourceGone, why.to_owned());
+        }
+        Source::Is(facts) => facts,
+    };
     let recheck = !subject.by_hand && subject.age >= RECHECK_AFTER;
     match subject.kind {
-        Kind::ServiceCompleted if recheck && facts.state != "completed" => Decision::Skip(Reason::SourceChanged),
+        Kind::ServiceCompleted if recheck && facts.state != "completed" => Decision::Skip(
+            Reason::SourceChanged,
+            format!("the service is not completed any more: {}", word(&facts.state)),
+        ),
         Kind::InvoiceCreated if recheck && matches!(facts.state.as_str(), "cancelled" | "refunded") => {
-            Decision::Skip(Reason::SourceChanged)
+            Decision::Skip(Reason::SourceChanged, format!("the invoice is {}", word(&facts.state)))
         }
-        Kind::InvoiceCreated => amount(subject, rules, facts),
-        Kind::AppointmentReminder => appointment(subject, facts, now),
+        Kind::InvoiceCreated => amount(case, facts),
+        Kind::AppointmentReminder => appointment(case, facts),
         Kind::ServiceCompleted | Kind::Custom | Kind::Campaign => Decision::Send,
     }
 }
 
 /// An invoice waits for its items. Once they begin to come, the amount must stand still between two looks: a sum of half
 /// the items is worse than a text two seconds later.
-fn amount(subject: &Subject, rules: &Rules, facts: &Facts) -> Decision {
-    let look_again = |observed| Decision::Defer { wait: AMOUNT_LOOK, reason: Reason::AwaitingAmount, observed };
+fn amount(case: &Case<'_>, facts: &Facts) -> Decision {
+    let (subject, settle) = (case.subject, case.rules.invoice_settle);
+    let look_again = |observed, why: &str| Decision::Defer {
+        wait: AMOUNT_LOOK,
+        reason: Reason::AwaitingAmount,
+        why: why.to_owned(),
+        observed,
+    };
     if subject.released {
         return Decision::Send;
     }
     if !facts.has_amount() {
-        return if subject.age < rules.invoice_settle {
-            look_again(Some(String::new()))
+        return if subject.age < settle {
+            look_again(Some(String::new()), "the invoice has no amount yet")
         } else {
-            Decision::Hold(Reason::NoAmount)
+            let why = format!("the invoice has had no amount for {} (setting invoice_created.settle)", long(settle));
+            Decision::Hold(Reason::NoAmount, why)
         };
     }
-    if subject.observed.is_some() && subject.observed != facts.amount && subject.age < rules.invoice_settle {
-        return look_again(facts.amount.clone());
+    if subject.observed.is_some() && subject.observed != facts.amount && subject.age < settle {
+        return look_again(facts.amount.clone(), "the amount of the invoice still changes");
     }
     Decision::Send
 }
 
 /// A reminder is true only while its appointment stands, at the time it speaks of, in the future.
-fn appointment(subject: &Subject, facts: &Facts, now: Timestamp) -> Decision {
-    let Some(at) = facts.at else { return Decision::Skip(Reason::SourceChanged) };
-    if facts.state != "scheduled" || subject.source_at.is_some_and(|expected| expected != at) {
-        return Decision::Skip(Reason::SourceChanged);
+fn appointment(case: &Case<'_>, facts: &Facts) -> Decision {
+    let changed = |why| Decision::Skip(Reason::SourceChanged, why);
+    let Some(at) = facts.at else { return changed("the appointment has no date any more".to_owned()) };
+    if facts.state != "scheduled" {
+        return changed(format!("the appointment does not stand any more: {}", word(&facts.state)));
     }
-    if at <= now {
-        return Decision::Expire(Reason::AppointmentPast);
+    if case.subject.source_at.is_some_and(|expected| expected != at) {
+        return changed(format!("the appointment was moved to {}", moment(at, case.zone)));
+    }
+    if at <= case.now {
+        return Decision::Expire(Reason::AppointmentPast, format!("the appointment was at {}", moment(at, case.zone)));
     }
     Decision::Send
+}
+
+/// Whether the number takes messages, and the customer wants this one.
+fn wanted(case: &Case<'_>, rule: &KindRules) -> Decision {
+    let contact = match case.recipient {
+        Recipient::NotRead => return Decision::Send,
+        Recipient::Refused(reason, why) => return Decision::Skip(reason, why.to_owned()),
+        Recipient::Is(contact) => contact,
+    };
+    let skip = |reason, why: &str| Decision::Skip(reason, why.to_owned());
+    match (contact.opted_out, rule.category) {
+        (Some(OptOut::All), _) => skip(Reason::OptedOut, "the customer wants no messages at all"),
+        (Some(OptOut::Marketing), Category::Marketing) => skip(Reason::OptedOut, "the customer wants no marketing"),
+        (None, Category::Marketing) if !contact.consent => {
+            skip(Reason::NoConsent, "the customer has not agreed to marketing, as far as is recorded")
+        }
+        (None | Some(OptOut::Marketing), Category::Transactional | Category::Service) | (None, Category::Marketing) => {
+            Decision::Send
+        }
+    }
+}
+
+/// Whether this is an hour at which messages of the category go out; asked last, of what is to go out.
+fn decent_hour(case: &Case<'_>, rule: &KindRules) -> Decision {
+    let (subject, category) = (case.subject, rule.category);
+    if matches!(case.recipient, Recipient::NotRead) {
+        return Decision::Send;
+    }
+    let awaited = category == Category::Transactional || (subject.by_hand && category == Category::Service);
+    if awaited && subject.age < case.rules.prompt {
+        return Decision::Send;
+    }
+    let Some(window) = case.rules.windows.get(&category) else { return Decision::Send };
+    let (opens, closes) = match window.at(case.now, case.zone, &case.rules.calendar) {
+        Opening::Now => return Decision::Send,
+        Opening::Never => {
+            let why = format!(
+                "by its settings no hour of the coming year is one for {category} messages ({category}.days, holidays)"
+            );
+            return Decision::Hold(Reason::QuietHours, why);
+        }
+        Opening::Later(opens, closes) => (opens, closes),
+    };
+    let wait = until(case.now, opens).min(WAIT_LIMIT);
+    let (now, opening) = (moment(case.now, case.zone), moment(opens, case.zone));
+    let held_up =
+        format!("at {now} no {category} messages go out (setting {category}.hours); the next hour is {opening}");
+    if subject.age.saturating_add(wait) > rule.validity {
+        let kind = subject.kind;
+        let why = format!("{held_up}, when it would be older than {} (setting {kind}.validity)", long(rule.validity));
+        return Decision::Expire(Reason::QuietHours, why);
+    }
+    if let (Kind::AppointmentReminder, Source::Is(Facts { at: Some(at), .. })) = (subject.kind, case.source)
+        && *at <= opens
+    {
+        let why = format!("{held_up}, and the appointment is at {}", moment(*at, case.zone));
+        return Decision::Expire(Reason::QuietHours, why);
+    }
+    let wait = wait + apart(subject.id, case.rules.spread.min(until(opens, closes) / 2));
+    Decision::Defer { wait, reason: Reason::QuietHours, why: held_up, observed: None }
+}
+
+/// A place within `spread` for each message, always the same one: what waited for the hour does not leave in its first second.
+fn apart(id: i64, spread: Duration) -> Duration {
+    // Fibonacci hashing: neighbours land far from each other.
+    let place = id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+    Duration::from_millis((place * ms) >> 32)
+}
+
+fn until(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from).max(SignedDuration::ZERO)).unwrap_or_default()
+}
+
+/// A duration for people, in whole seconds.
+fn long(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+/// A moment for people, in the garage's zone.
+fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%d/%m/%Y %H:%M").to_string()
+}
+
+/// A status word of the garage, which may hold anything.
+fn word(state: &str) -> String {
+    if state.is_empty() { "it is gone".to_owned() } else { format!("{:?}", state.chars().take(20).collect::<String>()) }
 }
 
 #[cfg(test)]
@@ -157,37 +391,114 @@ fn appointment(subject: &Subject, facts: &Facts, now: Timestamp) -> Decision {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    impl Decision {
+        fn reason(&self) -> Option<Reason> {
+            match self {
+                Self::Send => None,
+                Self::Defer { reason, why, .. }
+                | Self::Hold(reason, why)
+                | Self::Skip(reason, why)
+                | Self::Expire(reason, why) => {
+                    assert!(why.len() > 10, "no sentence for {reason:?}");
+                    Some(*reason)
+                }
+            }
+        }
+
+        fn is_skip(&self, expected: Reason) -> bool {
+            matches!(self, Self::Skip(..)) && self.reason() == Some(expected)
+        }
+
+        fn is_expire(&self, expected: Reason) -> bool {
+            matches!(self, Self::Expire(..)) && self.reason() == Some(expected)
+        }
+    }
+
     fn rules() -> Rules {
-        let rule = KindRules {
+        let rule = |category| KindRules {
             enabled: true,
             delay: Duration::ZERO,
-            validity: Duration::from_secs(3600),
+            validity: 24 * HOUR,
             unknown_policy: UnknownPolicy::Hold,
+            category,
+            encoding: EncodingPolicy::Fit,
+        };
+        let category = |kind| match kind {
+            Kind::ServiceCompleted | Kind::InvoiceCreated | Kind::Custom => Category::Transactional,
+            Kind::AppointmentReminder => Category::Service,
+            Kind::Campaign => Category::Marketing,
+        };
+        let window = |hours: &str, ramadan: &str, days: &str, on_holidays| Window {
+            hours: hours.parse().unwrap(),
+            ramadan_hours: ramadan.parse().unwrap(),
+            days: days.parse().unwrap(),
+            on_holidays,
         };
         Rules {
-            kinds: Kind::ALL.into_iter().map(|kind| (kind, rule.clone())).collect(),
+            kinds: Kind::ALL.into_iter().map(|kind| (kind, rule(category(kind)))).collect(),
             invoice_settle: Duration::from_secs(120),
+            join: Duration::ZERO,
+            windows: BTreeMap::from([
+                (Category::Transactional, window("07:30-21:00", "08:00-23:00", "mon-sun", true)),
+                (Category::Service, window("07:30-21:00", "09:00-22:30", "mon-sun", true)),
+                (Category::Marketing, window("09:00-20:00", "10:00-12:00, 20:30-22:30", "mon-sat", false)),
+            ]),
+            calendar: Calendar {
+                holidays: "12-17".parse().unwrap(),
+                ramadan: "2027-02-08..2027-03-09".parse().unwrap(),
+            },
+            prompt: HOUR / 4,
+            spread: Duration::ZERO,
+            keep_names: false,
         }
     }
 
     fn subject(kind: Kind) -> Subject {
-        Subject { kind, age: Duration::from_secs(1), by_hand: false, released: false, source_at: None, observed: None }
+        let age = Duration::from_secs(1);
+        Subject { id: 1, kind, age, by_hand: false, released: false, source_at: None, observed: None }
     }
 
     fn facts(state: &str, amount: &str) -> Facts {
         Facts { state: state.to_owned(), amount: Some(amount.to_owned()), ..Facts::default() }
     }
 
+    fn tunis() -> TimeZone {
+        TimeZone::get("Africa/Tunis").unwrap()
+    }
+
+    /// A Monday morning.
     fn now() -> Timestamp {
         "2026-11-23T10:00:00Z".parse().unwrap()
     }
 
+    fn of_source(subject: &Subject, rules: &Rules, source: Source<'_>, now: Timestamp) -> Decision {
+        decide(&Case { subject, source, recipient: Recipient::NotRead, rules, now, zone: &tunis() })
+    }
+
+    fn of_contact(subject: &Subject, rules: &Rules, contact: &Contact, local: &str) -> Decision {
+        let now = tunis().to_timestamp(local.parse().unwrap()).unwrap();
+        let recipient = Recipient::Is(contact);
+        decide(&Case { subject, source: Source::NotRead, recipient, rules, now, zone: &tunis() })
+    }
+
+    fn waits_until(decision: &Decision, local: &str) -> String {
+        let Decision::Defer { wait, reason: Reason::QuietHours, .. } = decision else { panic!("{decision:?}") };
+        let now = tunis().to_timestamp(local.parse().unwrap()).unwrap();
+        (now + *wait).to_zoned(tunis()).datetime().to_string()
+    }
+
+    fn before_facts(subject: &Subject, rules: &Rules) -> Decision {
+        of_source(subject, rules, Source::NotRead, now())
+    }
+
     #[test]
     fn a_message_older_than_its_validity_expires() {
-        let old = Subject { age: Duration::from_secs(3601), ..subject(Kind::Custom) };
-        assert_eq!(decide_before_facts(&old, &rules()), Decision::Expire(Reason::TooOld));
+        let old = Subject { age: 25 * HOUR, ..subject(Kind::Custom) };
+        assert!(before_facts(&old, &rules()).is_expire(Reason::TooOld));
         let by_hand = Subject { by_hand: true, ..old };
-        assert_eq!(decide_before_facts(&by_hand, &rules()), Decision::Expire(Reason::TooOld));
+        assert!(before_facts(&by_hand, &rules()).is_expire(Reason::TooOld));
     }
 
     #[test]
@@ -195,72 +506,200 @@ mod tests {
         let mut rules = rules();
         rules.kinds.get_mut(&Kind::ServiceCompleted).unwrap().enabled = false;
         let event = subject(Kind::ServiceCompleted);
-        assert_eq!(decide_before_facts(&event, &rules), Decision::Skip(Reason::Disabled));
+        assert!(before_facts(&event, &rules).is_skip(Reason::Disabled));
         let by_hand = Subject { by_hand: true, ..event };
-        assert_eq!(decide_before_facts(&by_hand, &rules), Decision::Skip(Reason::Disabled));
+        assert!(before_facts(&by_hand, &rules).is_skip(Reason::Disabled));
     }
 
     #[test]
-    fn the_delay_holds_events_back_but_not_people() {
+    fn the_delay_and_the_wait_for_others_hold_events_back_but_not_people() {
         let mut rules = rules();
         rules.kinds.get_mut(&Kind::ServiceCompleted).unwrap().delay = Duration::from_secs(10);
+        rules.join = Duration::from_secs(60);
         let event = subject(Kind::ServiceCompleted);
-        let Decision::Defer { wait, reason: Reason::Delay, .. } = decide_before_facts(&event, &rules) else { panic!() };
+        let Decision::Defer { wait, reason: Reason::Delay, .. } = before_facts(&event, &rules) else { panic!() };
         assert_eq!(wait, Duration::from_secs(9));
-        assert_eq!(decide_before_facts(&Subject { by_hand: true, ..event }, &rules), Decision::Send);
+        let later = Subject { age: Duration::from_secs(10), ..event.clone() };
+        let Decision::Defer { wait, reason: Reason::Joining, .. } = before_facts(&later, &rules) else { panic!() };
+        assert_eq!(wait, Duration::from_secs(50));
+        assert_eq!(before_facts(&Subject { by_hand: true, ..event }, &rules), Decision::Send);
     }
 
     #[test]
     fn a_source_that_is_gone_is_skipped() {
-        assert_eq!(decide(&subject(Kind::ServiceCompleted), &rules(), None, now()), Decision::Skip(Reason::SourceGone));
+        let gone = of_source(&subject(Kind::ServiceCompleted), &rules(), Source::Gone, now());
+        assert!(gone.is_skip(Reason::SourceGone));
     }
 
     #[test]
     fn a_fresh_completion_is_texted_as_it_happened_and_an_old_one_is_checked() {
         let reopened = facts("in_progress", "0");
         let fresh = subject(Kind::ServiceCompleted);
-        assert_eq!(decide(&fresh, &rules(), Some(&reopened), now()), Decision::Send);
+        assert_eq!(of_source(&fresh, &rules(), Source::Is(&reopened), now()), Decision::Send);
         let old = Subject { age: RECHECK_AFTER, ..fresh };
-        assert_eq!(decide(&old, &rules(), Some(&reopened), now()), Decision::Skip(Reason::SourceChanged));
-        assert_eq!(decide(&old, &rules(), Some(&facts("completed", "0")), now()), Decision::Send);
+        assert!(of_source(&old, &rules(), Source::Is(&reopened), now()).is_skip(Reason::SourceChanged));
+        assert_eq!(of_source(&old, &rules(), Source::Is(&facts("completed", "0")), now()), Decision::Send);
         let asked = Subject { by_hand: true, ..old };
-        assert_eq!(decide(&asked, &rules(), Some(&reopened), now()), Decision::Send);
+        assert_eq!(of_source(&asked, &rules(), Source::Is(&reopened), now()), Decision::Send);
     }
 
     #[test]
     fn an_invoice_waits_for_its_amount_to_come_and_to_stand_still_then_is_held() {
         let first = subject(Kind::InvoiceCreated);
-        assert_eq!(decide(&first, &rules(), Some(&facts("pending", "250.00")), now()), Decision::Send);
+        let look =
+            |subject: &Subject, amount| of_source(subject, &rules(), Source::Is(&facts("pending", amount)), now());
+        assert_eq!(look(&first, "250.00"), Decision::Send);
 
-        let waiting = decide(&first, &rules(), Some(&facts("pending", "0.00")), now());
+        let waiting = look(&first, "0.00");
         let Decision::Defer { observed: Some(seen), .. } = waiting else { panic!("{waiting:?}") };
         let second = Subject { observed: Some(seen), ..first.clone() };
-        let half = decide(&second, &rules(), Some(&facts("pending", "100.00")), now());
+        let half = look(&second, "100.00");
         let Decision::Defer { observed: Some(seen), .. } = half else { panic!("{half:?}") };
         assert_eq!(seen, "100.00");
         let third = Subject { observed: Some(seen), ..first.clone() };
-        assert_eq!(decide(&third, &rules(), Some(&facts("pending", "100.00")), now()), Decision::Send);
+        assert_eq!(look(&third, "100.00"), Decision::Send);
 
         let late = Subject { age: Duration::from_secs(121), ..second };
-        assert_eq!(decide(&late, &rules(), Some(&facts("pending", "0")), now()), Decision::Hold(Reason::NoAmount));
+        assert!(matches!(look(&late, "0"), Decision::Hold(Reason::NoAmount, _)));
         let released = Subject { released: true, ..late };
-        assert_eq!(decide(&released, &rules(), Some(&facts("pending", "0")), now()), Decision::Send);
+        assert_eq!(look(&released, "0"), Decision::Send);
     }
 
     #[test]
     fn a_reminder_follows_its_appointment() {
         let at: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
         let reminder = Subject { source_at: Some(at), ..subject(Kind::AppointmentReminder) };
+        let look = |facts: &Facts, now| of_source(&reminder, &rules(), Source::Is(facts), now);
         let scheduled = Facts { at: Some(at), ..facts("scheduled", "0") };
-        assert_eq!(decide(&reminder, &rules(), Some(&scheduled), now()), Decision::Send);
+        assert_eq!(look(&scheduled, now()), Decision::Send);
 
         let moved = Facts { at: Some("2026-11-23T16:00:00Z".parse().unwrap()), ..scheduled.clone() };
-        assert_eq!(decide(&reminder, &rules(), Some(&moved), now()), Decision::Skip(Reason::SourceChanged));
+        let Decision::Skip(Reason::SourceChanged, why) = look(&moved, now()) else { panic!() };
+        assert!(why.contains("moved to 23/11/2026 17:00"), "{why}");
         for state in ["cancelled", "completed", "in_progress", ""] {
             let gone = Facts { state: state.to_owned(), ..scheduled.clone() };
-            assert_eq!(decide(&reminder, &rules(), Some(&gone), now()), Decision::Skip(Reason::SourceChanged));
+            assert!(look(&gone, now()).is_skip(Reason::SourceChanged));
         }
         let later = "2026-11-23T15:00:01Z".parse().unwrap();
-        assert_eq!(decide(&reminder, &rules(), Some(&scheduled), later), Decision::Expire(Reason::AppointmentPast));
+        assert!(look(&scheduled, later).is_expire(Reason::AppointmentPast));
+    }
+
+    #[test]
+    fn a_refused_number_is_named_before_anything_is_asked_of_the_customer() {
+        let subject = subject(Kind::Campaign);
+        let recipient = Recipient::Refused(Reason::Landline, "71 000 000 is a fixed line");
+        let case =
+            Case { subject: &subject, source: Source::NotRead, recipient, rules: &rules(), now: now(), zone: &tunis() };
+        assert!(decide(&case).is_skip(Reason::Landline));
+    }
+
+    #[test]
+    fn an_opt_out_ends_what_it_names_whoever_asks() {
+        let rules = rules();
+        let noon = "2026-11-23T12:00:00";
+        let with = |opted_out| Contact { opted_out, consent: true, lang: None };
+        for kind in Kind::ALL {
+            let by_hand = Subject { by_hand: true, ..subject(kind) };
+            assert_eq!(of_contact(&by_hand, &rules, &with(None), noon), Decision::Send);
+            assert!(of_contact(&by_hand, &rules, &with(Some(OptOut::All)), noon).is_skip(Reason::OptedOut), "{kind}");
+            let marketing = of_contact(&by_hand, &rules, &with(Some(OptOut::Marketing)), noon);
+            assert_eq!(marketing.reason(), (kind == Kind::Campaign).then_some(Reason::OptedOut), "{kind}");
+        }
+    }
+
+    #[test]
+    fn marketing_needs_consent_and_nothing_else_does() {
+        for kind in Kind::ALL {
+            let decision = of_contact(&subject(kind), &rules(), &Contact::default(), "2026-11-23T12:00:00");
+            assert_eq!(decision.reason(), (kind == Kind::Campaign).then_some(Reason::NoConsent), "{kind}");
+        }
+        // Asked before the hour: it would not be sent at any.
+        let night = of_contact(&subject(Kind::Campaign), &rules(), &Contact::default(), "2026-11-23T23:30:00");
+        assert!(night.is_skip(Reason::NoConsent));
+    }
+
+    #[test]
+    fn at_night_each_category_does_what_its_hours_say() {
+        let rules = rules();
+        let agreed = Contact { consent: true, ..Contact::default() };
+        let night = "2026-11-26T23:30:00";
+        let at_night = |subject: &Subject| of_contact(subject, &rules, &agreed, night);
+        // The customer waits for it, or somebody has just asked for it.
+        assert_eq!(at_night(&subject(Kind::ServiceCompleted)), Decision::Send);
+        let asked = Subject { by_hand: true, ..subject(Kind::AppointmentReminder) };
+        assert_eq!(at_night(&asked), Decision::Send);
+        // What was held up meanwhile does not wake anybody.
+        let late = Subject { age: HOUR, ..subject(Kind::ServiceCompleted) };
+        assert_eq!(waits_until(&at_night(&late), night), "2026-11-27T07:30:00");
+        let asked_before = Subject { age: HOUR, by_hand: true, ..subject(Kind::Custom) };
+        assert_eq!(waits_until(&at_night(&asked_before), night), "2026-11-27T07:30:00");
+        assert_eq!(waits_until(&at_night(&subject(Kind::AppointmentReminder)), night), "2026-11-27T07:30:00");
+        let campaign = Subject { by_hand: true, ..subject(Kind::Campaign) };
+        assert_eq!(waits_until(&at_night(&campaign), night), "2026-11-27T09:00:00");
+        // With the strict setting nothing goes out.
+        let strict = Rules { prompt: Duration::ZERO, ..rules.clone() };
+        let decision = of_contact(&subject(Kind::ServiceCompleted), &strict, &agreed, night);
+        assert_eq!(waits_until(&decision, night), "2026-11-27T07:30:00");
+    }
+
+    #[test]
+    fn ramadan_holidays_and_sundays_hold_marketing_back_and_not_the_rest() {
+        let rules = rules();
+        let agreed = Contact { consent: true, ..Contact::default() };
+        for (local, opens) in [
+            ("2027-02-10T12:30:00", "2027-02-10T20:30:00"),
+            ("2026-12-17T12:30:00", "2026-12-18T09:00:00"),
+            ("2026-11-29T12:30:00", "2026-11-30T09:00:00"),
+        ] {
+            let campaign = of_contact(&subject(Kind::Campaign), &rules, &agreed, local);
+            assert_eq!(waits_until(&campaign, local), opens);
+            for kind in [Kind::ServiceCompleted, Kind::InvoiceCreated, Kind::AppointmentReminder, Kind::Custom] {
+                let late = Subject { age: HOUR, ..subject(kind) };
+                assert_eq!(of_contact(&late, &rules, &agreed, local), Decision::Send, "{kind} at {local}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_be_too_old_at_the_next_hour_expires_and_says_so() {
+        let old = Subject { age: 20 * HOUR, ..subject(Kind::ServiceCompleted) };
+        let decision = of_contact(&old, &rules(), &Contact::default(), "2026-11-26T23:30:00");
+        let Decision::Expire(Reason::QuietHours, why) = decision else { panic!("{decision:?}") };
+        assert!(
+            why.contains("the next hour is 27/11/2026 07:30") && why.contains("service_completed.validity"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_reminder_that_would_come_after_its_appointment_expires() {
+        let at: Timestamp = "2026-11-27T06:00:00Z".parse().unwrap();
+        let facts = Facts { at: Some(at), ..facts("scheduled", "0") };
+        let reminder = Subject { source_at: Some(at), ..subject(Kind::AppointmentReminder) };
+        let contact = Contact::default();
+        let case = Case {
+            subject: &reminder,
+            source: Source::Is(&facts),
+            recipient: Recipient::Is(&contact),
+            rules: &rules(),
+            now: "2026-11-26T22:30:00Z".parse().unwrap(),
+            zone: &tunis(),
+        };
+        assert!(decide(&case).is_expire(Reason::QuietHours));
+    }
+
+    #[test]
+    fn messages_that_waited_for_the_same_hour_are_spread_over_its_beginning() {
+        let rules = Rules { spread: Duration::from_secs(600), ..rules() };
+        let agreed = Contact { consent: true, ..Contact::default() };
+        let night = "2026-11-26T23:30:00";
+        let mut minutes = [0; 10];
+        for id in 1..=1_000 {
+            let decision = of_contact(&Subject { id, ..subject(Kind::Campaign) }, &rules, &agreed, night);
+            let opens = waits_until(&decision, night);
+            let minute: usize = opens.strip_prefix("2026-11-27T09:0").unwrap()[..1].parse().unwrap();
+            minutes[minute] += 1;
+        }
+        assert!(minutes.iter().all(|messages| (60..=140).contains(messages)), "{minutes:?}");
     }
 }

@@ -59,6 +59,16 @@ pub enum Reason {
     Stampede,
     /// This database is a copy, and the number is not one of those that a copy may text.
     NotATestRecipient,
+    /// The customer wants no such messages.
+    OptedOut,
+    /// Marketing, and the customer has not agreed to any.
+    NoConsent,
+    /// Outside of the hours of its category.
+    QuietHours,
+    /// A completed service waits for others of the same customer.
+    Joining,
+    /// The text must go in GSM-7 (encoding `force`) and cannot.
+    NotGsm7,
 }
 
 impl Reason {
@@ -104,6 +114,11 @@ impl Reason {
             Self::NotStarted => "not_started",
             Self::Stampede => "stampede",
             Self::NotATestRecipient => "not_a_test_recipient",
+            Self::OptedOut => "opted_out",
+            Self::NoConsent => "no_consent",
+            Self::QuietHours => "quiet_hours",
+            Self::Joining => "joining",
+            Self::NotGsm7 => "not_gsm7",
         }
     }
 }

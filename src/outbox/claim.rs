@@ -28,6 +28,8 @@ pub struct Batch {
     pub outbox_oid: i64,
     /// The database's clock.
     pub database_now: jiff::Timestamp,
+    /// Whether anything is on record of any number.
+    pub contacts: bool,
 }
 
 /// Who claims, and how.
@@ -95,6 +97,7 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
         next_due: field::<Option<f64>>(head, "next_due_s")?.map(seconds),
         outbox_oid: field(head, "outbox_oid")?,
         database_now: field(head, "database_now")?,
+        contacts: field(head, "contacts")?,
     })
 }
 
@@ -120,6 +123,7 @@ fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed
             by_hand: field::<Option<&str>>(row, "requested_by")?.is_some(),
             released: field(row, "released")?,
             source_at: field(row, "source_at")?,
+            joined: field::<Option<Vec<i64>>>(row, "joined")?.unwrap_or_default(),
             failures: field(row, "failures")?,
             observed: field(row, "observed")?,
             created_at: field(row, "created_at")?,

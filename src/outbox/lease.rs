@@ -42,6 +42,8 @@ pub struct Row {
     pub released: bool,
     /// The appointment's time when the message was made.
     pub source_at: Option<Timestamp>,
+    /// Further services told in the same text.
+    pub joined: Vec<i64>,
     /// Failures so far.
     pub failures: i32,
     /// What the last look at the source saw.
@@ -69,6 +71,8 @@ pub struct Rendered {
     pub encoding: Encoding,
     /// Segments by our count.
     pub segments: u32,
+    /// The version of the template, when one made it.
+    pub template_version: Option<i32>,
 }
 
 impl Rendered {
@@ -78,6 +82,7 @@ impl Rendered {
         Self {
             recipient,
             lang: None,
+            template_version: None,
             encoding: encoding.and_then(|word| word.parse().ok()).unwrap_or(measure.encoding),
             segments: segments.and_then(|segments| u32::try_from(segments).ok()).unwrap_or(measure.segments),
             body,

@@ -8,8 +8,9 @@
 //! anything is sent: it is the write-ahead intent. Each claimed row carries a lease: this daemon's owner number, a token of
 //! the claim, an end by the database's clock.
 //!
-//! **Prepare.** Facts are read for the whole batch, [`policy`](crate::message::policy) decides, the text is rendered, the
-//! number normalised. A row that cannot be sent is settled, deferred or held with a reason; it never blocks the next.
+//! **Prepare.** Facts are read for the whole batch, and what is on record of its numbers ([`contacts`]); several services of one
+//! customer may be put together ([`join`]); [`policy`](crate::message::policy) decides, the text is rendered and fitted. A row that cannot
+//! be sent is settled, deferred or held with a reason; it never blocks the next.
 //!
 //! **Send.** A request is written only when the rest of the lease covers the longest time it may take. Then exactly one
 //! [`Outcome`](crate::message::outcome::Outcome) follows. No transaction is open meanwhile.
@@ -34,10 +35,12 @@
 pub mod bulk;
 pub mod claim;
 pub mod clock;
+pub mod contacts;
 pub mod doubt;
 pub mod fleet;
 pub mod floor;
 pub mod guards;
+pub mod join;
 pub mod lease;
 pub mod ledger;
 pub mod lines;
@@ -53,5 +56,6 @@ pub mod settle;
 pub mod staff;
 pub mod stage;
 pub mod stampede;
+pub mod templates;
 pub mod wake;
 pub mod worker;

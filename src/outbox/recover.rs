@@ -148,6 +148,7 @@ fn judge(row: &DatabaseRow, leftover: &Leftover, tally: &mut Tally) -> Result<Op
         by_hand: false,
         released: false,
         source_at: None,
+        joined: Vec::new(),
         failures: field(row, "failures")?,
         observed: None,
         age: Duration::ZERO,

@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 use super::clock::Clock;
 use super::fleet::Fleet;
 use super::guards::Guards;
+use super::join;
 use super::ledger::Ledger;
 use super::lines::Lines;
 use super::prepare::{Informed, Preparer};
@@ -93,6 +94,8 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     /// The database's clock at the claim.
     pub now: Timestamp,
+    /// Something is on record of some number: it is to be read before anything is sent.
+    pub contacts: bool,
     /// The claim promised that requests are written down before they are written.
     pub journaled: bool,
     /// The one row is to see whether the provider works again.
@@ -109,7 +112,7 @@ impl Desk {
             if !rows.is_empty() {
                 let tickets = slots.enter(rows.len(), urgent);
                 let informed = rows.into_iter().map(Preparer::plain).collect();
-                senders.spawn(Arc::clone(&self).handle_batch(informed, tickets));
+                senders.spawn(Arc::clone(&self).acquaint_batch(informed, tickets));
             }
         }
         if !sourced.is_empty() {
@@ -119,16 +122,34 @@ impl Desk {
     }
 
     /// Rows that speak of a source: facts in one call.
-    async fn inform_batch(self: Arc<Self>, rows: Vec<Claimed>, mut tickets: Vec<Ticket>) {
+    async fn inform_batch(self: Arc<Self>, rows: Vec<Claimed>, tickets: Vec<Ticket>) {
         let (informed, finished) = self.shared.preparer.inform(rows).await;
-        tickets.truncate(informed.len());
-        if informed.is_empty() {
-            self.provider.circuit().not_probed(Instant::now());
-        }
         for finished in finished {
             self.shared.settler.record(finished).await;
         }
-        self.handle_batch(informed, tickets).await;
+        self.acquaint_batch(informed, tickets).await;
+    }
+
+    /// What is on record of their numbers, in one call; services of one customer are put together.
+    async fn acquaint_batch(self: Arc<Self>, mut rows: Vec<Informed>, mut tickets: Vec<Ticket>) {
+        let Shared { preparer, ledger, settler, .. } = &*self.shared;
+        if self.contacts && !rows.is_empty() {
+            rows = match preparer.acquaint(rows).await {
+                Ok(rows) => rows,
+                Err(finished) => {
+                    for finished in finished {
+                        settler.record(finished).await;
+                    }
+                    Vec::new()
+                }
+            };
+        }
+        rows = join::join(preparer, ledger, rows, &self.settings, self.now).await;
+        tickets.truncate(rows.len());
+        if rows.is_empty() {
+            self.provider.circuit().not_probed(Instant::now());
+        }
+        self.handle_batch(rows, tickets).await;
     }
 
     /// Rows with their facts, as many at a time as find free slots.

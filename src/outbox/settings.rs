@@ -4,14 +4,20 @@
 //! that was committed after it.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::db::{Database, DbError, field, statement};
+use crate::message::category::Category;
+use crate::message::hours::{Calendar, Window};
 use crate::message::kind::Kind;
 use crate::message::policy::{KindRules, Rules, UnknownPolicy};
+use crate::message::template::{DEFAULT_LANG, Texts};
+use crate::outbox::templates;
 
 /// What happens to garage events that made no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +68,16 @@ pub struct Settings {
     pub catch_up_window: Duration,
     /// What decisions rest on.
     pub rules: Rules,
+    /// The language of customers for whom none is set.
+    pub default_lang: String,
+    /// Segments that a template may make.
+    pub template_max_segments: u32,
+    /// What a segment costs, in dinars; zero: not known.
+    pub segment_price: f64,
+    /// How old the last import of opt-outs may be while marketing is sent; zero: as old as it likes.
+    pub optout_max_age: Duration,
+    /// The words of messages.
+    pub texts: Arc<Texts>,
 }
 
 /// The rows as they stand, with durations in milliseconds.
@@ -102,7 +118,21 @@ impl Settings {
             stampede_limit: 0,
             catch_up: CatchUp::Off,
             catch_up_window: Duration::ZERO,
-            rules: Rules { kinds: BTreeMap::new(), invoice_settle: Duration::ZERO },
+            rules: Rules {
+                kinds: BTreeMap::new(),
+                invoice_settle: Duration::ZERO,
+                join: Duration::ZERO,
+                windows: BTreeMap::new(),
+                calendar: Calendar::default(),
+                prompt: Duration::ZERO,
+                spread: Duration::ZERO,
+                keep_names: false,
+            },
+            default_lang: DEFAULT_LANG.to_owned(),
+            template_max_segments: 0,
+            segment_price: 0.0,
+            optout_max_age: Duration::ZERO,
+            texts: Arc::new(Texts::new(Vec::new()).0),
         }
     }
 
@@ -128,6 +158,25 @@ impl Settings {
                 .map(Duration::from_millis)
                 .ok_or_else(|| DbError::NotInstalled(format!("setting {name} is missing")))
         };
+        /// A value as its type reads it. The database refuses what none could.
+        fn read<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<T, DbError> {
+            value.parse().map_err(|error| DbError::NotInstalled(format!("setting {name}: {error}")))
+        }
+        let mut windows = BTreeMap::new();
+        for category in Category::ALL {
+            let part = |setting: &str| {
+                let name = format!("{category}.{setting}");
+                text(&name).map(|value| (name, value))
+            };
+            let (hours, ramadan, days) = (part("hours")?, part("ramadan_hours")?, part("days")?);
+            let window = Window {
+                hours: read(&hours.0, hours.1)?,
+                ramadan_hours: read(&ramadan.0, ramadan.1)?,
+                days: read(&days.0, days.1)?,
+                on_holidays: part("holidays")?.1 == "open",
+            };
+            windows.insert(category, window);
+        }
         let mut kinds = BTreeMap::new();
         for kind in Kind::ALL {
             let rules = KindRules {
@@ -138,6 +187,8 @@ impl Settings {
                     "resend" => UnknownPolicy::Resend,
                     _ => UnknownPolicy::Hold,
                 },
+                category: read(&format!("{kind}.category"), text(&format!("{kind}.category"))?)?,
+                encoding: read(&format!("{kind}.encoding"), text(&format!("{kind}.encoding"))?)?,
             };
             kinds.insert(kind, rules);
         }
@@ -155,7 +206,24 @@ impl Settings {
                 _ => CatchUp::Off,
             },
             catch_up_window: duration("catch_up_window")?,
-            rules: Rules { kinds, invoice_settle: duration("invoice_created.settle")? },
+            rules: Rules {
+                kinds,
+                invoice_settle: duration("invoice_created.settle")?,
+                join: duration("service_completed.join")?,
+                windows,
+                calendar: Calendar {
+                    holidays: read("holidays", text("holidays")?)?,
+                    ramadan: read("ramadan", text("ramadan")?)?,
+                },
+                prompt: duration("transactional.prompt")?,
+                spread: duration("window_spread")?,
+                keep_names: truth("keep_names")?,
+            },
+            default_lang: text("default_lang")?.to_owned(),
+            template_max_segments: read("template_max_segments", text("template_max_segments")?)?,
+            segment_price: read("segment_price", text("segment_price")?)?,
+            optout_max_age: duration("optout_max_age")?,
+            texts: Arc::new(templates::in_force(database).await?),
         })
     }
 

@@ -305,6 +305,8 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
         .map(|it| it.charged_segments.or(it.rendered.as_ref().map(|rendered| rendered.segments)))
         .map(|segments| segments.and_then(|segments| i32::try_from(segments).ok()))
         .collect();
+    let versions: Vec<Option<i32>> =
+        results.iter().map(|it| it.rendered.as_ref().and_then(|rendered| rendered.template_version)).collect();
     let rows = database
         .query(
             &statement::SETTLE,
@@ -321,6 +323,7 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
                 ("segments", &segments),
                 ("providers", &texts(results, |it| it.provider.as_deref())),
                 ("provider_message_ids", &texts(results, |it| it.provider_message_id.as_deref())),
+                ("template_versions", &versions),
             ],
         )
         .await?;

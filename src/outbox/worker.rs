@@ -332,6 +332,7 @@ impl Claimer {
             provider: Arc::clone(provider),
             settings,
             now: batch.database_now,
+            contacts: batch.contacts,
             journaled,
             probes: admission == Admission::Probe,
         };
