@@ -133,6 +133,24 @@ pub enum Command {
         #[command(subcommand)]
         action: SettingAction,
     },
+    /// The words of messages, by kind and language
+    Template {
+        /// What to do
+        #[command(subcommand)]
+        action: TemplateAction,
+    },
+    /// What is on record of a number: language, consent, opt-out
+    Contact {
+        /// What to do
+        #[command(subcommand)]
+        action: ContactAction,
+    },
+    /// Numbers that want no messages, or no marketing
+    Optout {
+        /// What to do
+        #[command(subcommand)]
+        action: OptoutAction,
+    },
     /// Send nothing until `resume`; messages wait
     Pause,
     /// Send again
@@ -264,5 +282,244 @@ pub enum SettingAction {
         name: String,
         /// Its value
         value: String,
+    },
+}
+
+/// Of what a number opts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// Of all messages
+    All,
+    /// Of marketing
+    Marketing,
+}
+
+impl Scope {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Marketing => "marketing",
+        }
+    }
+}
+
+/// A new opt-out, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OptOutWord {
+    /// Of all messages
+    All,
+    /// Of marketing
+    Marketing,
+    /// Of nothing
+    None,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum YesNo {
+    /// Given
+    Yes,
+    /// Taken back
+    No,
+}
+
+/// How a text may be changed to cost less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EncodingWord {
+    /// To the letter
+    Keep,
+    /// Accents are given up where that saves a segment
+    Fit,
+    /// Always in GSM-7; what cannot be is refused
+    Force,
+}
+
+impl EncodingWord {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Fit => "fit",
+            Self::Force => "force",
+        }
+    }
+}
+
+/// Which template: service_completed, invoice_created or appointment_reminder, in a language.
+#[derive(Debug, Args)]
+pub struct TemplateName {
+    /// The kind of message: service_completed, invoice_created, appointment_reminder
+    pub kind: String,
+    /// The language
+    #[arg(default_value = "fr")]
+    pub lang: String,
+}
+
+/// `template`
+#[derive(Debug, Subcommand)]
+pub enum TemplateAction {
+    /// The templates in force
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One template
+    Show {
+        /// Which
+        #[command(flatten)]
+        name: TemplateName,
+        /// An older version; 0 is built in
+        #[arg(long, value_name = "N")]
+        version: Option<i32>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Save a new version; a bad one is refused with the place of what is wrong
+    Set {
+        /// Which
+        #[command(flatten)]
+        name: TemplateName,
+        /// The template, such as "Bonjour {{ first_name }}, votre {{ car_model }} vous attend."
+        #[arg(required_unless_present_any = ["file", "built_in"], conflicts_with_all = ["file", "built_in"])]
+        text: Option<String>,
+        /// Read it from this file; - is standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "built_in")]
+        file: Option<PathBuf>,
+        /// Go back to the built-in text
+        #[arg(long)]
+        built_in: bool,
+        /// How its texts may be changed to cost less [default: the setting <kind>.encoding]
+        #[arg(long, value_enum)]
+        encoding: Option<EncodingWord>,
+    },
+    /// Try a template on the newest rows of the garage: text, encoding, segments, price
+    Preview {
+        /// Which
+        #[command(flatten)]
+        name: TemplateName,
+        /// Try this text instead of the one in force; nothing is saved
+        #[arg(long)]
+        text: Option<String>,
+        /// The same from a file; - is standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "text")]
+        file: Option<PathBuf>,
+        /// Try another encoding
+        #[arg(long, value_enum)]
+        encoding: Option<EncodingWord>,
+        /// On this service or invoice
+        #[arg(long, value_name = "ID")]
+        id: Option<i64>,
+        /// On so many of the newest
+        #[arg(long, default_value_t = 3, value_name = "N", conflicts_with = "id")]
+        limit: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// All versions of a template, the newest first
+    History {
+        /// Which
+        #[command(flatten)]
+        name: TemplateName,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `contact`
+#[derive(Debug, Subcommand)]
+pub enum ContactAction {
+    /// What is on record of a number
+    Show {
+        /// The number, however it is written
+        phone: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change it
+    Set(ContactSet),
+}
+
+/// `contact set`
+#[derive(Debug, Args)]
+#[group(id = "change", required = true, multiple = true, args = ["lang", "opt_out", "consent"])]
+pub struct ContactSet {
+    /// The number, however it is written
+    pub phone: String,
+    /// The customer's language, such as ar; empty for the garage's
+    #[arg(long)]
+    pub lang: Option<String>,
+    /// What the customer does not want
+    #[arg(long, value_enum)]
+    pub opt_out: Option<OptOutWord>,
+    /// Consent to marketing, given or taken back; giving it needs --how and --wording
+    #[arg(long, value_enum)]
+    pub consent: Option<YesNo>,
+    /// How the customer said so, such as "signed form"
+    #[arg(long, value_name = "TEXT")]
+    pub how: Option<String>,
+    /// The words that were agreed to
+    #[arg(long, value_name = "TEXT")]
+    pub wording: Option<String>,
+    /// Where the proof is, such as "folder 12, sheet 3"
+    #[arg(long, value_name = "TEXT")]
+    pub proof: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `optout`
+#[derive(Debug, Subcommand)]
+pub enum OptoutAction {
+    /// A number wants no more messages
+    Add {
+        /// The number, however it is written
+        phone: String,
+        /// Of what
+        #[arg(long, value_enum, default_value = "all")]
+        scope: Scope,
+        /// How the customer said so
+        #[arg(long, value_name = "TEXT")]
+        how: Option<String>,
+    },
+    /// A number wants messages again; this gives no consent to marketing
+    Remove {
+        /// The number, however it is written
+        phone: String,
+        /// How the customer said so
+        #[arg(long, value_name = "TEXT")]
+        how: Option<String>,
+    },
+    /// Numbers that have opted out, the newest first
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take over a list (CSV); lines that are no numbers are listed and hinder nobody
+    Import {
+        /// The file; - is standard input
+        file: PathBuf,
+        /// Of what its numbers opt out
+        #[arg(long, value_enum, default_value = "marketing")]
+        scope: Scope,
+        /// Where the list comes from
+        #[arg(long, default_value = "85300", value_name = "NAME")]
+        source: String,
+        /// The column that holds the numbers: its name or its place from 1 [default: the first whose name says so, else the first]
+        #[arg(long, value_name = "COLUMN")]
+        column: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }

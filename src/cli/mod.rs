@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod args;
 pub mod client;
+pub mod contacts;
 pub mod doctor;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
@@ -13,9 +14,11 @@ pub mod exit;
 pub mod fuzzing;
 pub mod logging;
 pub mod messages;
+pub mod optouts;
 pub mod output;
 pub mod settings;
 pub mod status;
+pub mod templates;
 pub mod when;
 
 use std::process::ExitCode;
@@ -93,6 +96,9 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Release { which, json } => messages::act_on(&client(), "release", &which, json).await,
         Command::Send(send) => messages::send(&client(), &send, &zone()).await,
         Command::Setting { action } => settings::run(&client(), action).await,
+        Command::Template { action } => templates::run(&client(), action, &zone()).await,
+        Command::Contact { action } => contacts::run(&client(), action, &zone()).await,
+        Command::Optout { action } => optouts::run(&client(), action, &zone()).await,
         Command::Pause => {
             status::order(&client(), "/v1/pause", "paused: nothing is sent until `ecar-sms resume`").await
         }

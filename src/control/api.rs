@@ -13,7 +13,6 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -21,16 +20,16 @@ use tracing::info;
 use super::desk::{Desk, wait_for_rest};
 use super::garage_api;
 use super::peer::Peer;
+use super::people;
 use super::plain;
 use super::problem::Problem;
+use super::request::{BODY_LIMIT_BYTES, parse, part};
+use super::texts;
 use crate::message::kind::Kind;
 use crate::message::phone::{self, Countries};
 use crate::outbox::bulk::{self, BulkAction, Selection};
 use crate::outbox::settings;
 use crate::outbox::staff::{self, Action, Filter, Message, Request};
-
-/// Largest body of a request, in bytes: a text of 1,600 characters with room to spare.
-const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Messages listed when nobody says how many.
 const LIST_DEFAULT: i64 = 50;
@@ -55,6 +54,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .merge(garage_api::router())
+        .merge(texts::router())
+        .merge(people::router())
         .fallback(async || Problem::not_found("there is nothing here; see GET /v1/status"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
@@ -155,11 +156,6 @@ async fn show(
     Ok(Json(staff::show_with_story(&desk.vitals.database, id).await?))
 }
 
-/// What the path names; 400 when its percent-encoding is no text.
-fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
-    path.map(|Path(part)| part).map_err(|error| Problem::bad_request(error.body_text()))
-}
-
 fn message_id(text: &str) -> Result<i64, Problem> {
     text.parse().map_err(|_| {
         Problem::not_found(format!("there is no message \"{}\"", text.chars().take(40).collect::<String>()))
@@ -198,19 +194,6 @@ async fn create(
     let id = staff::enqueue(&desk.vitals.database, &request, peer.name()).await?;
     info!(msg.id = id, msg.kind = %kind, by = peer.name(), "message asked for");
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
-}
-
-/// Reads a JSON body: 413 when it is too large, 400 when it is no JSON, 422 when it is not what is asked for.
-fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|error| {
-        Problem::new(error.status(), format!("the body cannot be read; at most {BODY_LIMIT_BYTES} bytes are"))
-    })?;
-    serde_json::from_slice(&body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::refused(error.to_string()),
-        serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
-            Problem::bad_request(format!("this is no JSON: {error}"))
-        }
-    })
 }
 
 async fn act(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ pub struct Desk {
     pub vitals: Vitals,
     /// Countries that may be texted, to read a number as staff write it.
     pub countries: Countries,
+    /// The garage's zone.
+    pub zone: TimeZone,
     /// Told of every result.
     pub recorded: broadcast::Sender<Recorded>,
     /// To reload.

@@ -10,6 +10,7 @@ use axum::{Extension, Router};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -42,6 +43,10 @@ pub const SEEDS: &[&str] = &[
     "PUT /v1/settings/service_completed.delay\n{\"value\":\"5min\"}",
     "POST /v1/pause\n",
     "POST /v1/reload\n",
+    "PUT /v1/templates/service_completed/fr\n{\"body\":\"Bonjour {{ first_name }}\",\"encoding\":\"fit\"}",
+    "POST /v1/templates/invoice_created/ar/preview\n{\"source_id\":7,\"limit\":1}",
+    "PUT /v1/contacts/20%20000%20001\n{\"lang\":\"ar\",\"opt_out\":\"marketing\",\"consent\":{\"given\":true,\"how\":\"form\"}}",
+    "POST /v1/optouts/import\n{\"scope\":\"all\",\"source\":\"85300\",\"phones\":[\"20 000 001\",\"x\"]}",
     "GET /healthz\n",
     "GET /metrics\n",
     "POST /api/services/42/send_sms_notification/\n",
@@ -69,7 +74,7 @@ fn router() -> Option<Router> {
         zone: "Africa/Tunis".to_owned(),
     };
     let peer = Peer::of(&UnixStream::pair().ok()?.0);
-    let desk = Desk { vitals, countries: Countries::default(), recorded, reload };
+    let desk = Desk { vitals, countries: Countries::default(), zone: TimeZone::UTC, recorded, reload };
     Some(api::router(Arc::new(desk)).layer(Extension(peer)))
 }
 

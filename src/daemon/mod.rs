@@ -139,6 +139,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
     let desk = Arc::new(Desk {
         vitals: vitals.clone(),
         countries: config.garage.countries.clone(),
+        zone: config.garage.time_zone.clone(),
         recorded: recorded.clone(),
         reload: reload_sender,
     });

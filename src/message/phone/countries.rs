@@ -9,7 +9,7 @@ const ERROR_CODE_LIMIT_CHARS: usize = 16;
 
 /// An allow-list of countries (ISO 3166 alpha-2). The default is Tunisia alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Countries(BTreeSet<String>);
+pub struct Countries(Option<BTreeSet<String>>);
 
 /// Why a list of countries was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,18 +40,23 @@ impl Countries {
             }
             countries.insert(region);
         }
-        if countries.is_empty() { Err(CountriesError::Empty) } else { Ok(Self(countries)) }
+        if countries.is_empty() { Err(CountriesError::Empty) } else { Ok(Self(Some(countries))) }
+    }
+
+    /// Every country: to read a number that is only written down, an opt-out for example, and not texted.
+    pub fn everywhere() -> Self {
+        Self(None)
     }
 
     /// Whether we send to this region (ISO 3166 alpha-2 in capitals, as [`super::Number::region`] gives it).
     pub fn contains(&self, region: &str) -> bool {
-        self.0.contains(region)
+        self.0.as_ref().is_none_or(|listed| listed.contains(region))
     }
 }
 
 impl Default for Countries {
     fn default() -> Self {
-        Self(BTreeSet::from([tunisia::REGION.to_owned()]))
+        Self(Some(BTreeSet::from([tunisia::REGION.to_owned()])))
     }
 }
 
