@@ -352,14 +352,14 @@ async fn appoint(world: &World, service: i64, at: &str) {
         .await;
 }
 
-/// The text that the customer of an appointment should get.
+/// The text that the customer of an appointment should get: without its one circumflex it is one segment and not two.
 async fn reminder_text(world: &World, service: i64, format: &str) -> String {
     let sql = format!(
         "SELECT to_char(scheduled_date AT TIME ZONE 'Africa/Tunis', '{format}') FROM core_service WHERE id = {service}"
     );
     let when = world.value(&sql).await;
     format!(
-        "Bonjour Sami, rappel de votre rendez-vous pour votre Kia Rio le {when}. En cas d'empêchement, merci de nous contacter."
+        "Bonjour Sami, rappel de votre rendez-vous pour votre Kia Rio le {when}. En cas d'empechement, merci de nous contacter."
     )
 }
 

@@ -131,7 +131,7 @@ async fn show_tells_the_whole_story_in_order() {
             "sent",
             "+21620000001",
             "Bonjour",
-            "1 segments, gsm7",
+            "1 segment, gsm7",
             "gateway, id sim-",
             "created",
             "sent",

@@ -98,6 +98,8 @@ async fn one_bad_row_of_each_sort_delays_none_of_a_thousand() {
 async fn a_flood_of_campaign_texts_does_not_hold_a_service_message_up() {
     let mut world = World::new().await;
     world.set("SMS_GATEWAY_RATE", "10");
+    // No advertising: nobody has agreed to any.
+    world.batch("SELECT sms_set('campaign.category', 'service')").await;
     enqueue_many(&world, "campaign", 10_000).await;
     world.service(1, "20 000 777", "in_progress").await;
     let daemon = world.daemon().await;

@@ -169,7 +169,7 @@ COMMENT ON COLUMN sms_template.encoding IS 'keep, fit or force; NULL: the settin
 
 -- What a template of a kind may speak of, and an ordinary long value of each. The same list is in src/message/variables.rs.
 CREATE FUNCTION sms_template_variables(kind text) RETURNS TABLE (name text, sample text)
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path FROM CURRENT AS $$
   SELECT v.name, v.sample
   FROM (VALUES
     ('first_name', 'Mohamed Amine', true, true, true), ('car_make', 'Volkswagen', true, true, true), ('car_model', 'Golf 7 GTD', true, true, true),
@@ -339,12 +339,9 @@ CREATE TABLE sms_consent (
 );
 CREATE INDEX sms_consent_phone ON sms_consent (phone, id);
 
--- Keeps a contact sound and its ledger complete, whoever writes the row.
+-- Keeps a contact sound, whoever writes the row.
 CREATE FUNCTION sms_contact_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-  was_out  text := CASE TG_OP WHEN 'UPDATE' THEN OLD.opted_out END;
-  was_with timestamptz := CASE TG_OP WHEN 'UPDATE' THEN OLD.consent_at END;
 BEGIN
   IF TG_OP = 'INSERT' OR NEW.phone <> OLD.phone THEN
     NEW.phone := sms_e164(NEW.phone);
@@ -355,33 +352,44 @@ BEGIN
     PERFORM sms_refuse(format('unknown opt-out "%s"', left(NEW.opted_out, 20)), 'Allowed: all, marketing, or NULL for none.');
   ELSIF greatest(length(NEW.how), length(NEW.wording), length(NEW.proof), length(NEW.updated_by)) > 2000 THEN
     PERFORM sms_refuse('how, wording or proof is too long', 'Allowed: 2000 characters each.');
-  ELSIF NEW.consent_at IS NOT NULL AND was_with IS NULL AND (coalesce(NEW.how, '') !~ '\S' OR coalesce(NEW.wording, '') !~ '\S') THEN
+  ELSIF NEW.consent_at IS NOT NULL AND (CASE TG_OP WHEN 'UPDATE' THEN OLD.consent_at END) IS NULL
+        AND (coalesce(NEW.how, '') !~ '\S' OR coalesce(NEW.wording, '') !~ '\S') THEN
     PERFORM sms_refuse('consent needs its proof', 'Say how it was given (a signed form, a reply) and the wording that was agreed to.');
   END IF;
   NEW.updated_at := clock_timestamp();
-  IF NEW.opted_out IS DISTINCT FROM was_out THEN
-    INSERT INTO sms_consent (phone, what, scope, how, proof, by)
-    VALUES (NEW.phone, CASE WHEN NEW.opted_out IS NULL THEN 'opted_in' ELSE 'opted_out' END, coalesce(NEW.opted_out, was_out), NEW.how, NEW.proof, NEW.updated_by);
-  END IF;
-  IF (NEW.consent_at IS NULL) <> (was_with IS NULL) THEN
-    INSERT INTO sms_consent (phone, what, scope, how, wording, proof, by)
-    VALUES (NEW.phone, CASE WHEN NEW.consent_at IS NULL THEN 'revoked' ELSE 'consented' END, 'marketing', NEW.how, NEW.wording, NEW.proof, NEW.updated_by);
-  END IF;
   RETURN NEW;
 END $$;
 CREATE TRIGGER sms_contact_check BEFORE INSERT OR UPDATE ON sms_contact FOR EACH ROW EXECUTE FUNCTION sms_contact_check();
 
--- A contact that is deleted gives up its opt-out and consent; the ledger says so.
-CREATE FUNCTION sms_contact_delete() RETURNS trigger
+-- Keeps the ledger complete, whoever writes the row. A contact that is deleted, or gets another number, gives up its opt-out and consent.
+CREATE FUNCTION sms_contact_ledger() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  was    sms_contact;
+  is_now sms_contact;
 BEGIN
-  INSERT INTO sms_consent (phone, what, scope, how, by)
-  SELECT OLD.phone, w.what, w.scope, 'the contact was deleted', session_user
-  FROM (VALUES ('opted_in', OLD.opted_out, OLD.opted_out IS NOT NULL), ('revoked', 'marketing', OLD.consent_at IS NOT NULL)) AS w (what, scope, given)
-  WHERE w.given;
+  IF TG_OP <> 'INSERT' THEN was := OLD; END IF;
+  IF TG_OP <> 'DELETE' THEN is_now := NEW; END IF;
+  IF was.phone IS NOT NULL AND was.phone IS DISTINCT FROM is_now.phone THEN
+    INSERT INTO sms_consent (phone, what, scope, how, by)
+    SELECT was.phone, w.what, w.scope, CASE TG_OP WHEN 'DELETE' THEN 'the contact was deleted' ELSE 'the contact got another number' END, session_user
+    FROM (VALUES ('opted_in', was.opted_out, was.opted_out IS NOT NULL), ('revoked', 'marketing', was.consent_at IS NOT NULL)) AS w (what, scope, given)
+    WHERE w.given;
+    was := NULL;
+  END IF;
+  IF is_now.opted_out IS DISTINCT FROM was.opted_out AND is_now.phone IS NOT NULL THEN
+    INSERT INTO sms_consent (phone, what, scope, how, proof, by)
+    VALUES (is_now.phone, CASE WHEN is_now.opted_out IS NULL THEN 'opted_in' ELSE 'opted_out' END, coalesce(is_now.opted_out, was.opted_out), is_now.how,
+            is_now.proof, is_now.updated_by);
+  END IF;
+  IF (is_now.consent_at IS NULL) <> (was.consent_at IS NULL) AND is_now.phone IS NOT NULL THEN
+    INSERT INTO sms_consent (phone, what, scope, how, wording, proof, by)
+    VALUES (is_now.phone, CASE WHEN is_now.consent_at IS NULL THEN 'revoked' ELSE 'consented' END, 'marketing', is_now.how, is_now.wording, is_now.proof,
+            is_now.updated_by);
+  END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER sms_contact_delete AFTER DELETE ON sms_contact FOR EACH ROW EXECUTE FUNCTION sms_contact_delete();
+CREATE TRIGGER sms_contact_ledger AFTER INSERT OR UPDATE OR DELETE ON sms_contact FOR EACH ROW EXECUTE FUNCTION sms_contact_ledger();
 
 CREATE FUNCTION sms_contact_set(phone text, lang text, by text DEFAULT session_user) RETURNS text
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -459,6 +467,25 @@ BEGIN
   WHERE c.opted_out IS DISTINCT FROM 'all' AND c.opted_out IS DISTINCT FROM excluded.opted_out;
   GET DIAGNOSTICS added = ROW_COUNT;
   RETURN added;
+END $$;
+
+-- What is wrong with the list of opt-outs, in a sentence: it is old, while marketing waits or was sent within two days. NULL: nothing.
+CREATE FUNCTION sms_optout_alarm() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+DECLARE
+  oldest interval := (SELECT s.value::interval FROM sms_setting s WHERE s.name = 'optout_max_age');
+  kinds  text[] := (SELECT array_agg(split_part(s.name, '.', 1)) FROM sms_setting s WHERE s.name LIKE '%.category' AND s.value = 'marketing');
+  last   timestamptz := (SELECT max(i.at) FROM sms_optout_import i);
+BEGIN
+  IF oldest = interval '0' OR last >= now() - oldest
+     OR NOT (EXISTS (SELECT FROM sms_outbox o WHERE o.kind = ANY (kinds) AND o.lane = 1 AND o.next_at IS NOT NULL)
+             OR EXISTS (SELECT FROM (SELECT h.kind, h.status, h.settled_at FROM sms_history h ORDER BY h.id DESC LIMIT 5000) h
+                        WHERE h.kind = ANY (kinds) AND h.status = 'sent' AND h.settled_at > now() - interval '48 hours')) THEN
+    RETURN NULL;
+  END IF;
+  RETURN format('marketing is sent, and %s; take over the current one: ecar-sms optout import FILE (setting optout_max_age)',
+                CASE WHEN last IS NULL THEN 'no list of opt-outs was ever taken over'
+                     ELSE format('the last list of opt-outs is of %s', to_char(last, 'YYYY-MM-DD HH24:MI TZ')) END);
 END $$;
 
 -- What customers wrote back, and what was done about it.

@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::args::{ContactAction, ContactSet, OptOutWord, YesNo};
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::people_args::{ContactAction, ContactSet, OptOutWord, YesNo};
 use super::{output, when};
 use crate::outbox::contacts::ContactRecord;
 

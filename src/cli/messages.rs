@@ -93,7 +93,11 @@ fn print(message: &Message, zone: &TimeZone) {
         line("text", body.clone());
     }
     if let (Some(encoding), Some(segments)) = (&message.encoding, message.segments) {
-        line("size", format!("{segments} segments, {encoding}"));
+        line("size", format!("{segments} {}, {encoding}", if segments == 1 { "segment" } else { "segments" }));
+    }
+    if let Some(version) = message.template_version {
+        let version = if version == 0 { "built in".to_owned() } else { format!("version {version}") };
+        line("template", [Some(version), message.lang.clone()].into_iter().flatten().collect::<Vec<_>>().join(", "));
     }
     if let Some(provider) = &message.provider {
         line(

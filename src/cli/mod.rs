@@ -16,8 +16,10 @@ pub mod logging;
 pub mod messages;
 pub mod optouts;
 pub mod output;
+pub mod people_args;
 pub mod settings;
 pub mod status;
+pub mod template_args;
 pub mod templates;
 pub mod when;
 

@@ -10,10 +10,10 @@ use hyper::Method;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::args::{OptoutAction, Scope};
 use super::client::Client;
 use super::contacts::path;
 use super::exit::{Exit, Failure};
+use super::people_args::{OptoutAction, Scope};
 use super::{output, when};
 use crate::control::people::{IMPORT_CHUNK, Imported};
 use crate::outbox::contacts::ContactRecord;
@@ -144,9 +144,15 @@ fn entries(bytes: &[u8], column: Option<&str>) -> anyhow::Result<Vec<Entry>> {
         csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(bytes);
     let mut entries = Vec::new();
     let mut place: Option<usize> = None;
+    // The reader passes over empty lines without counting them.
+    let (mut line, mut counted) = (1, 0);
     for record in reader.byte_records() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let begins = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(counted);
+        let blank = bytes.get(begins..).into_iter().flatten().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = bytes.get(counted..begins + blank).unwrap_or_default();
+        line += passed.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        counted = begins + blank;
         let text = |place: usize| {
             let field = record.get(place).unwrap_or_default();
             String::from_utf8_lossy(field.get(..ENTRY_LIMIT_BYTES).unwrap_or(field))

@@ -9,9 +9,9 @@ use jiff::tz::TimeZone;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::args::{TemplateAction, TemplateName};
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::template_args::{TemplateAction, TemplateName};
 use super::{output, when};
 
 /// Largest template read from a file, in bytes; the daemon allows 2,000 characters.
@@ -134,14 +134,18 @@ async fn history(client: &Client, name: &TemplateName, json: bool, zone: &TimeZo
     Ok(Exit::Done)
 }
 
+fn segments(count: &Value) -> String {
+    format!("{count} {}", if count == &json!(1) { "segment" } else { "segments" })
+}
+
 fn preview(answer: &Value) {
     let unit = |encoding: &Value| if encoding == "ucs2" { "UCS-2 units" } else { "septets" };
     output::say(&format!(
-        "{} ({}), encoding {}: with long values {} segments; one segment leaves {} {} for all variables",
+        "{} ({}), encoding {}: with long values {}; one segment leaves {} {} for all variables",
         text(&answer["kind"]),
         text(&answer["lang"]),
         text(&answer["policy"]),
-        answer["longest_segments"],
+        segments(&answer["longest_segments"]),
         answer["room"],
         unit(&answer["room_encoding"]),
     ));
@@ -157,13 +161,12 @@ fn preview(answer: &Value) {
         if !it["text"].is_null() {
             output::say(&format!("  {}", text(&it["text"])));
             let price = it["price"].as_f64().map(|price| format!(", {price:.3} DT")).unwrap_or_default();
-            let segments = if it["segments"] == json!(1) { "segment" } else { "segments" };
             output::say(&format!(
-                "  {}, {} {}, {} {segments}{price}",
+                "  {}, {} {}, {}{price}",
                 if it["encoding"] == "ucs2" { "UCS-2" } else { "GSM-7" },
                 it["units"],
                 unit(&it["encoding"]),
-                it["segments"],
+                segments(&it["segments"]),
             ));
         }
         let forcing: Vec<String> = it["forcing"]
@@ -184,7 +187,7 @@ fn preview(answer: &Value) {
             output::say(&format!("  not in GSM-7 as written: {}", forcing.join(", ")));
         }
         if let Some(cheaper) = it["cheaper"]["text"].as_str() {
-            output::say(&format!("  {} segments as: {}", it["cheaper"]["segments"], output::visible(cheaper)));
+            output::say(&format!("  {} as: {}", segments(&it["cheaper"]["segments"]), output::visible(cheaper)));
         }
     }
 }

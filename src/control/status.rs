@@ -13,6 +13,7 @@ use crate::db::listener::Hearing;
 use crate::garage::missed::Missed;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::outbox::contacts;
 use crate::outbox::guards::Guards;
 use crate::outbox::pulse::Pulse;
 use crate::outbox::settings::Settings;
@@ -156,6 +157,8 @@ impl Vitals {
                 problems.push(shown);
             }
         }
+        // A status without it is still one.
+        let alarm = contacts::alarm(&self.database).await.unwrap_or_default();
         let providers = self
             .providers
             .borrow()
@@ -187,7 +190,7 @@ impl Vitals {
             held,
             missed,
             missed_events,
-            notes: self.guards.note().into_iter().collect(),
+            notes: self.guards.note().into_iter().chain(alarm).collect(),
             sent_last_minute: self.metrics.accepted_last_minute(),
             today,
             providers,

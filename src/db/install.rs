@@ -52,22 +52,24 @@ const UNINSTALL: &str = include_str!("../../sql/install/uninstall.sql");
 const GARAGE_TABLES: [&str; 6] =
     ["auth_user", "core_customer", "core_car", "core_service", "core_serviceitem", "core_invoice"];
 
-/// Our tables that no later run makes again: with one of them lost, the functions and triggers would stand on nothing.
-const OUR_TABLES: [&str; 14] = [
-    "sms_outbox",
-    "sms_history",
-    "sms_attempt",
-    "sms_event",
-    "sms_receipt",
-    "sms_reminder",
-    "sms_owner",
-    "sms_setting",
-    "sms_template",
-    "sms_contact",
-    "sms_consent",
-    "sms_optout_import",
-    "sms_inbound",
-    "sms_installation",
+/// Our tables, by the migration that made them. No later run makes them again: with one of them lost, the functions and triggers
+/// would stand on nothing.
+const OUR_TABLES: &[(i32, &[&str])] = &[
+    (
+        1,
+        &[
+            "sms_outbox",
+            "sms_history",
+            "sms_attempt",
+            "sms_event",
+            "sms_receipt",
+            "sms_reminder",
+            "sms_owner",
+            "sms_installation",
+        ],
+    ),
+    (2, &["sms_setting"]),
+    (7, &["sms_template", "sms_contact", "sms_consent", "sms_optout_import", "sms_inbound"]),
 ];
 
 /// The role that gets the daemon's privileges when it exists and no other is named.
@@ -211,9 +213,13 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
     refuse_strangers(client).await?;
     let role = role_for(client, role).await?;
     let applied = applied(client).await?;
-    if !applied.is_empty()
-        && let Some(missing) = missing(client, &OUR_TABLES).await?
-    {
+    let made: Vec<&str> = OUR_TABLES
+        .iter()
+        .filter(|(number, _)| applied.contains(number))
+        .flat_map(|(_, tables)| *tables)
+        .copied()
+        .collect();
+    if let Some(missing) = missing(client, &made).await? {
         return Err(InstallError::Damaged(missing));
     }
     let mut sql = prologue(&schema);

@@ -197,8 +197,8 @@ statements! {
     OPTOUT_ADD = "staff/optout_add";
     /// A list was taken over.
     OPTOUT_IMPORTED = "staff/optout_imported";
-    /// How old the last list is.
-    OPTOUT_AGE = "staff/optout_age";
+    /// What is wrong with the list of opt-outs.
+    OPTOUT_ALARM = "staff/optout_alarm";
     /// All versions of a template.
     TEMPLATE_HISTORY = "staff/template_history";
     /// Whether a template is one.

@@ -206,20 +206,10 @@ pub async fn imported(
     Ok(())
 }
 
-/// The age of the last list of opt-outs, and whether marketing goes out: what the alarm rests on.
-#[derive(Debug, Clone, Copy)]
-pub struct ListAge {
-    /// Seconds since the last import; `None`: there was none.
-    pub seconds: Option<f64>,
-    /// Whether marketing waits to be sent, or was sent within two days.
-    pub marketing: bool,
-}
-
-/// How old the list of opt-outs is. `kinds` are those of the category marketing.
+/// What is wrong with the list of opt-outs while marketing is sent, in a sentence; none: nothing.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list_age(database: &Database, kinds: &[&str]) -> Result<ListAge, DbError> {
-    let row = database.query_one(&statement::OPTOUT_AGE, &[("kinds", &kinds)]).await?;
-    Ok(ListAge { seconds: field(&row, "age_s")?, marketing: field(&row, "marketing")? })
+pub async fn alarm(database: &Database) -> Result<Option<String>, DbError> {
+    field(&database.query_one(&statement::OPTOUT_ALARM, &[]).await?, "alarm")
 }

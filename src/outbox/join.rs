@@ -5,6 +5,7 @@
 //! so that a kill at any moment neither forgets one nor tells it twice. Only messages that would be sent are joined, each way.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -46,12 +47,12 @@ pub(super) async fn join(
         let sends = may_join(&informed) && preparer.decide(&informed, settings, now) == Decision::Send;
         match (number, informed.facts().cloned()) {
             (Some(number), Some(facts)) if sends => {
-                if heads.contains_key(&number) {
+                if let Entry::Vacant(head) = heads.entry(number.clone()) {
+                    head.insert(left.len());
+                    left.push(informed);
+                } else {
                     let id = informed.claimed().lease.id;
                     others.entry(number).or_default().push((id, facts, Some(informed)));
-                } else {
-                    heads.insert(number, left.len());
-                    left.push(informed);
                 }
             }
             _ => left.push(informed),

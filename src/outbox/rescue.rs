@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::clock;
+use super::contacts;
 use super::doubt::Due;
 use super::fleet::BEAT_EVERY;
 use super::ledger::Ledger;
@@ -177,6 +178,9 @@ impl Housekeeper {
     }
 
     async fn maintain(&self) -> Result<(), DbError> {
+        if let Some(alarm) = contacts::alarm(&self.shared.database).await? {
+            warn!("{alarm}");
+        }
         let row = self.shared.database.query_one(&statement::MAINTAIN, &[]).await?;
         let done: Option<String> = field(&row, "done")?;
         if let Some(done) = done.filter(|done| !done.is_empty()) {

@@ -74,8 +74,6 @@ pub struct Settings {
     pub template_max_segments: u32,
     /// What a segment costs, in dinars; zero: not known.
     pub segment_price: f64,
-    /// How old the last import of opt-outs may be while marketing is sent; zero: as old as it likes.
-    pub optout_max_age: Duration,
     /// The words of messages.
     pub texts: Arc<Texts>,
 }
@@ -131,7 +129,6 @@ impl Settings {
             default_lang: DEFAULT_LANG.to_owned(),
             template_max_segments: 0,
             segment_price: 0.0,
-            optout_max_age: Duration::ZERO,
             texts: Arc::new(Texts::new(Vec::new()).0),
         }
     }
@@ -222,7 +219,6 @@ impl Settings {
             default_lang: text("default_lang")?.to_owned(),
             template_max_segments: read("template_max_segments", text("template_max_segments")?)?,
             segment_price: read("segment_price", text("segment_price")?)?,
-            optout_max_age: duration("optout_max_age")?,
             texts: Arc::new(templates::in_force(database).await?),
         })
     }

@@ -91,6 +91,8 @@ pub struct Message {
     pub detail: Option<String>,
     pub next_at: Option<Timestamp>,
     pub settled_at: Option<Timestamp>,
+    #[serde(default)]
+    pub template_version: Option<i32>,
     /// The why: every decision, attempt and receipt, in order. Only where one message was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub story: Vec<Step>,
@@ -134,6 +136,7 @@ impl Message {
             detail: field(row, "detail")?,
             next_at: field(row, "next_at")?,
             settled_at: field(row, "settled_at")?,
+            template_version: field(row, "template_version")?,
             story: Vec::new(),
         })
     }

@@ -38,6 +38,11 @@ pub const BARE: &str = "template_bare";
 /// The same with ecar-sms installed.
 pub const INSTALLED: &str = "template_installed";
 
+/// Tests run at night too; those about hours set their own.
+pub const AT_ANY_HOUR: &str = "
+    UPDATE sms_setting SET value = CASE unit WHEN 'hours' THEN '00:00-24:00' WHEN 'days' THEN 'mon-sun' ELSE 'open' END
+    WHERE unit IN ('hours', 'days', 'open|closed')";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The server of this test binary. Its keeper stops it when the process ends, however it ends.
@@ -53,6 +58,7 @@ static SERVER: LazyLock<Throwaway> = LazyLock::new(|| {
             create_copy(&server, INSTALLED, BARE).await;
             let output = program(["install"]).env("DATABASE_URL", server.url(INSTALLED)).output().await.unwrap();
             assert!(output.status.success(), "{}", shown(&output));
+            session(&server.url(INSTALLED)).await.batch(AT_ANY_HOUR).await.unwrap();
             server
         });
         // The server's pipes belong to this runtime: it must live as long as the server.
@@ -166,6 +172,7 @@ impl World {
         let world = Self::at(database, url, Script::parse(script).unwrap()).await;
         world.batch(include_str!("../../sql/demo/garage.sql")).await;
         world.ok(["install"]).await;
+        world.batch(AT_ANY_HOUR).await;
         (world, server)
     }
 

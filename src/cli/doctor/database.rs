@@ -57,6 +57,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     creators(&session, report).await;
     identity(&session, config, report).await;
     missed(&session, report).await;
+    optouts(&session, report).await;
     clock(&session, report).await;
     queue(&session, report).await;
     wake(config, report);
@@ -249,6 +250,19 @@ async fn missed(session: &Session, report: &mut Report) {
             }
         }
         Err(error) => report.warning("missed", error.to_string(), "run: ecar-sms install"),
+    }
+}
+
+/// Whether marketing goes out with an old list of opt-outs.
+async fn optouts(session: &Session, report: &mut Report) {
+    match session.texts("SELECT sms_optout_alarm()").await {
+        Ok(rows) if cell(&rows, 0).is_empty() => report.ok("opt-outs", "no marketing goes out with an old list"),
+        Ok(rows) => report.warning(
+            "opt-outs",
+            cell(&rows, 0),
+            "fetch the list of the national service, and run: ecar-sms optout import FILE",
+        ),
+        Err(error) => report.warning("opt-outs", error.to_string(), "run: ecar-sms install"),
     }
 }
 

@@ -1,0 +1,221 @@
+//! The right time: what falls outside of the hours waits, what would be too old expires, nothing is sent twice or lost; and services
+//! of one customer told together.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use serde_json::Value;
+use support::World;
+
+/// Hours in the garage's zone that begin this far from now; never now. Rounded to minutes.
+async fn hours_from_now(world: &World, from: &str, to: &str) -> String {
+    world
+        .value(&format!(
+            "SELECT to_char(now() AT TIME ZONE 'Africa/Tunis' + interval '{from}', 'HH24:MI') || '-' || to_char(now() AT TIME ZONE 'Africa/Tunis' + interval '{to}', 'HH24:MI')"
+        ))
+        .await
+}
+
+async fn close(world: &World, category: &str) {
+    let hours = hours_from_now(world, "2 hours", "4 hours").await;
+    world
+        .batch(&format!(
+            "SELECT sms_set('{category}.hours', '{hours}'), sms_set('{category}.ramadan_hours', '{hours}')"
+        ))
+        .await;
+}
+
+async fn open(world: &World, category: &str) {
+    world.batch(&format!("SELECT sms_set('{category}.hours', '00:00-24:00')")).await;
+}
+
+const WAITING: &str = "SELECT count(*) FROM sms_outbox WHERE state = 'queued' AND reason = 'quiet_hours' AND next_at > now() + interval '90 minutes'";
+
+#[tokio::test]
+async fn what_falls_outside_of_the_hours_waits_for_them_and_goes_out_once_when_they_come() {
+    let world = World::new().await;
+    for category in ["transactional", "service", "marketing"] {
+        close(&world, category).await;
+    }
+    world.batch("SELECT sms_consent_give('20 000 003', 'formulaire', 'oui')").await;
+    let daemon = world.daemon().await;
+    // Just completed, and asked for by hand: the customer waits for it.
+    world.service(1, "20 000 001", "in_progress").await;
+    world.complete(1).await;
+    world.enqueue("20 000 002", "Bonjour").await;
+    world.gateway_receives(2).await;
+    // An old event, marketing, and a reminder wait.
+    world.batch("
+        INSERT INTO sms_outbox (kind, source_id, requested_by, created_at) VALUES ('service_completed', 1, NULL, now() - interval '1 hour');
+        INSERT INTO sms_outbox (kind, recipient, body) VALUES ('campaign', '20 000 003', 'Promotion');").await;
+    world.service(4, "20 000 004", "scheduled").await;
+    world.batch("UPDATE core_service SET scheduled_date = now() + interval '3 days' WHERE id = 4;
+        INSERT INTO sms_outbox (kind, source_id, source_at, requested_by) SELECT 'appointment_reminder', 4, scheduled_date, NULL FROM core_service WHERE id = 4").await;
+    world.value_becomes(WAITING, "3").await;
+    assert_eq!(world.gateway.count(), 2);
+    let id = world.value("SELECT id FROM sms_outbox WHERE kind = 'campaign'").await;
+    let shown = world.ok(["show", &id]).await;
+    assert!(shown.contains("no marketing messages go out") && shown.contains("the next hour is"), "{shown}");
+    // A restart changes nothing of it.
+    daemon.stop().await;
+    let _daemon = world.daemon().await;
+    world.value_becomes(WAITING, "3").await;
+    // Wider hours are in force at once, also for what waits.
+    for category in ["transactional", "service", "marketing"] {
+        open(&world, category).await;
+    }
+    world.gateway_receives(5).await;
+    world.settled().await;
+    assert_eq!(world.gateway.count(), 5);
+    assert_eq!(world.count("SELECT count(*) FROM sms_history WHERE status = 'sent'").await, 5);
+}
+
+#[tokio::test]
+async fn with_the_strict_setting_even_a_fresh_event_waits() {
+    let world = World::new().await;
+    close(&world, "transactional").await;
+    world.batch("SELECT sms_set('transactional.prompt', '0')").await;
+    let _daemon = world.daemon().await;
+    world.service(1, "20 000 001", "in_progress").await;
+    world.complete(1).await;
+    world.value_becomes(WAITING, "1").await;
+    world.batch("SELECT sms_set('transactional.prompt', '15min')").await;
+    world.gateway_receives(1).await;
+}
+
+#[tokio::test]
+async fn what_would_be_too_old_when_the_hours_come_expires_and_says_so() {
+    let world = World::new().await;
+    close(&world, "transactional").await;
+    world.batch("SELECT sms_set('service_completed.validity', '2h')").await;
+    let _daemon = world.daemon().await;
+    world.service(1, "20 000 001", "completed").await;
+    world.batch("DELETE FROM sms_outbox; INSERT INTO sms_outbox (kind, source_id, requested_by, created_at) VALUES ('service_completed', 1, NULL, now() - interval '1 hour')").await;
+    world
+        .value_becomes(
+            "SELECT status || ' ' || reason FROM sms_message WHERE created_at < now() - interval '30 minutes'",
+            "expired quiet_hours",
+        )
+        .await;
+    let id = world.value("SELECT id FROM sms_message WHERE status = 'expired'").await;
+    let message: Value = serde_json::from_str(&world.ok(["show", &id, "--json"]).await).unwrap();
+    assert!(message["detail"].as_str().unwrap().contains("service_completed.validity"), "{message}");
+}
+
+#[tokio::test]
+async fn a_thousand_that_wait_for_the_same_hour_do_not_leave_in_its_first_second() {
+    let world = World::new().await;
+    close(&world, "marketing").await;
+    world
+        .batch("SELECT sms_consent_give('20 000 001', 'formulaire', 'oui'); SELECT sms_set('window_spread', '30min')")
+        .await;
+    world.batch("INSERT INTO sms_outbox (kind, recipient, body) SELECT 'campaign', '20 000 001', 'Promotion' || i FROM generate_series(1, 1000) i").await;
+    let _daemon = world.daemon().await;
+    world.value_becomes("SELECT count(*) FROM sms_outbox WHERE reason = 'quiet_hours'", "1000").await;
+    let minutes = world.count("SELECT count(DISTINCT date_trunc('minute', next_at)) FROM sms_outbox").await;
+    assert!((25..=32).contains(&minutes), "{minutes}");
+    let most = world.count("SELECT max(n) FROM (SELECT count(*) AS n FROM sms_outbox GROUP BY date_trunc('minute', next_at)) per_minute").await;
+    assert!(most < 80, "{most}");
+}
+
+#[tokio::test]
+async fn hours_days_and_dates_that_are_none_are_refused() {
+    let world = World::new().await;
+    for (name, value) in [
+        ("marketing.hours", "9-20"),
+        ("marketing.hours", ""),
+        ("marketing.hours", "09:00-09:00"),
+        ("marketing.hours", "09:00-20:00,"),
+        ("marketing.hours", "25:00-26:00"),
+        ("marketing.days", "monday"),
+        ("marketing.days", ""),
+        ("holidays", "13-01"),
+        ("holidays", "2027-02-30"),
+        ("ramadan", "2027-03-09..2027-02-08"),
+        ("ramadan", "soon"),
+        ("marketing.holidays", "maybe"),
+        ("custom.category", "spam"),
+        ("default_lang", "French"),
+        ("segment_price", "-1"),
+        ("segment_price", "cheap"),
+        ("custom.encoding", "latin1"),
+    ] {
+        let error = world.sql.batch(&format!("SELECT sms_set('{name}', '{value}')")).await.unwrap_err().to_string();
+        assert!(error.contains(name), "{name} {value}: {error}");
+    }
+    for (name, value) in [
+        ("marketing.hours", "10:00-12:00, 20:30-24:00"),
+        ("marketing.hours", "21:00-02:00"),
+        ("marketing.days", "Mon-Thu, sat"),
+        ("holidays", ""),
+        ("holidays", "02-29, 2027-03-10"),
+        ("ramadan", "2027-02-08..2027-03-09"),
+        ("segment_price", "0.035"),
+    ] {
+        world.batch(&format!("SELECT sms_set('{name}', '{value}')")).await;
+    }
+    // What the database takes, the daemon reads.
+    let _daemon = world.daemon().await;
+    world.enqueue("20 000 001", "Bonjour").await;
+    world.gateway_receives(1).await;
+}
+
+#[tokio::test]
+async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text() {
+    let world = World::new().await;
+    world.batch("SELECT sms_set('service_completed.join', '3s')").await;
+    let daemon = world.daemon().await;
+    // Two cars and a second job on the first, of one customer; one of another.
+    world.service(1, "20 000 001", "in_progress").await;
+    world.service(2, "20 000 002", "in_progress").await;
+    world.batch("
+        INSERT INTO core_car (id, make, model, year, license_plate, fuel_type, mileage, created_at, updated_at, customer_id, initial_mileage)
+        VALUES (10, 'Peugeot', '208', 2020, '10 TN 1', 'gasoline', 1, now(), now(), 1, 0);
+        INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
+        VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false), (11, 'Freins', '', 'in_progress', now(), now(), now(), 1, false)").await;
+    for service in [1, 2, 10, 11] {
+        world.complete(service).await;
+    }
+    world.gateway_receives(2).await;
+    world.settled().await;
+    daemon.stop().await;
+    assert_eq!(world.gateway.count(), 2);
+    let told = world.received_by("+21620000001")[0].message.clone();
+    assert_eq!(
+        told,
+        "Bonjour Sami, votre service pour Kia Rio et Peugeot 208 est terminé. Merci de nous contacter pour récupérer votre véhicule."
+    );
+    assert_eq!(world.received_by("+21620000002")[0].message, told.replace(" et Peugeot 208", ""));
+    let fates = world.value("SELECT string_agg(source_id || ' ' || status || coalesce(' ' || reason, ''), ', ' ORDER BY source_id) FROM sms_message").await;
+    assert_eq!(fates, "1 sent, 2 sent, 10 skipped joined, 11 skipped joined");
+    let id = world.value("SELECT id FROM sms_message WHERE source_id = 10").await;
+    let head = world.value("SELECT id FROM sms_message WHERE source_id = 1").await;
+    assert!(world.value(&format!("SELECT detail FROM sms_message WHERE id = {id}")).await.ends_with(&head));
+}
+
+#[tokio::test]
+async fn a_joined_text_survives_a_kill_and_tells_each_service_once() {
+    let mut world = World::new().await;
+    world.batch("SELECT sms_set('service_completed.join', '1s')").await;
+    world.service(1, "20 000 001", "in_progress").await;
+    world.batch("
+        INSERT INTO core_car (id, make, model, year, license_plate, fuel_type, mileage, created_at, updated_at, customer_id, initial_mileage)
+        VALUES (10, 'Peugeot', '208', 2020, '10 TN 1', 'gasoline', 1, now(), now(), 1, 0);
+        INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
+        VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false)").await;
+    world.complete(1).await;
+    world.complete(10).await;
+    // Dies when the second has been tied to the first, before anything is written.
+    world.set("ECAR_SMS_CRASH", "before_journal_begin");
+    let mut killed = world.spawn_daemon();
+    killed.ended().await;
+    world.value_becomes("SELECT count(*) FROM sms_history WHERE reason = 'joined'", "1").await;
+    assert_eq!(world.gateway.count(), 0);
+    world.environment.clear();
+    let _daemon = world.daemon().await;
+    world.gateway_receives(1).await;
+    world.settled().await;
+    let told = world.gateway.received()[0].message.clone();
+    assert!(told.contains("Kia Rio et Peugeot 208") || told.contains("Peugeot 208 et Kia Rio"), "{told}");
+    assert_eq!(world.gateway.count(), 1);
+}
