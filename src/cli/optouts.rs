@@ -37,9 +37,15 @@ const COLUMN_NAMES: [&str; 9] = ["phone", "tel", "gsm", "msisdn", "mobile", "num
 pub async fn run(client: &Client, action: OptoutAction, zone: &TimeZone) -> Result<Exit, Failure> {
     match action {
         OptoutAction::Add { phone, scope, how } => {
-            change(client, &phone, scope.as_str(), how, "wants no messages of this scope any more").await
+            let done = match scope {
+                Scope::All => "gets no messages any more",
+                Scope::Marketing => "gets no marketing any more",
+            };
+            change(client, &phone, scope.as_str(), how, done).await
         }
-        OptoutAction::Remove { phone, how } => change(client, &phone, "none", how, "has no opt-out any more").await,
+        OptoutAction::Remove { phone, how } => {
+            change(client, &phone, "none", how, "gets messages again; marketing only with consent on record").await
+        }
         OptoutAction::List { limit, json } => {
             let answer: Value = client.ask(Method::GET, &format!("/v1/optouts?limit={limit}"), None).await?;
             if json {
@@ -73,7 +79,7 @@ pub async fn run(client: &Client, action: OptoutAction, zone: &TimeZone) -> Resu
 async fn change(client: &Client, phone: &str, scope: &str, how: Option<String>, done: &str) -> Result<Exit, Failure> {
     let body = json!({ "opt_out": scope, "how": how });
     let contact: ContactRecord = client.ask(Method::PUT, &path(phone), Some(&body)).await?;
-    output::say(&format!("{} {done}: {scope}", output::visible(&contact.phone)));
+    output::say(&format!("{} {done}", output::visible(&contact.phone)));
     Ok(Exit::Done)
 }
 

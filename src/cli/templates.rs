@@ -17,6 +17,9 @@ use super::{output, when};
 /// Largest template read from a file, in bytes; the daemon allows 2,000 characters.
 const FILE_LIMIT_BYTES: u64 = 32 * 1024;
 
+/// Characters that force UCS-2 named for each text; `--json` names them all.
+const FORCING_SHOWN: usize = 6;
+
 /// Runs one of them.
 ///
 /// # Errors
@@ -134,6 +137,23 @@ async fn history(client: &Client, name: &TemplateName, json: bool, zone: &TimeZo
     Ok(Exit::Done)
 }
 
+/// The characters that force UCS-2, with their places; of a text in another script the first few.
+fn forcing(forcing: &[Value]) {
+    let shown: Vec<String> = forcing
+        .iter()
+        .take(FORCING_SHOWN)
+        .map(|it| {
+            let becomes = it["rewording"].as_str().map(|it| format!(" (could be \"{it}\")")).unwrap_or_default();
+            output::visible(&format!("{} at {}{becomes}", it["character"].as_str().unwrap_or_default(), it["place"]))
+        })
+        .collect();
+    let more = forcing.len().saturating_sub(FORCING_SHOWN);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    if !shown.is_empty() {
+        output::say(&format!("  not in GSM-7 as written: {}{more}", shown.join(", ")));
+    }
+}
+
 fn segments(count: &Value) -> String {
     format!("{count} {}", if count == &json!(1) { "segment" } else { "segments" })
 }
@@ -169,22 +189,11 @@ fn preview(answer: &Value) {
                 segments(&it["segments"]),
             ));
         }
-        let forcing: Vec<String> = it["forcing"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|forcing| {
-                let becomes =
-                    forcing["rewording"].as_str().map(|it| format!(" (could be \"{it}\")")).unwrap_or_default();
-                output::visible(&format!(
-                    "{} at {}{becomes}",
-                    forcing["character"].as_str().unwrap_or_default(),
-                    forcing["place"]
-                ))
-            })
-            .collect();
-        if !forcing.is_empty() {
-            output::say(&format!("  not in GSM-7 as written: {}", forcing.join(", ")));
+        forcing(it["forcing"].as_array().map(Vec::as_slice).unwrap_or_default());
+        if it["encoding"] == "ucs2" && it["segments"] != json!(1) && answer["room_encoding"] != "ucs2" {
+            output::say(
+                "  warning: a value of this row puts the whole text into UCS-2, where a segment holds 70 and not 160",
+            );
         }
         if let Some(cheaper) = it["cheaper"]["text"].as_str() {
             output::say(&format!("  {} as: {}", segments(&it["cheaper"]["segments"]), output::visible(cheaper)));

@@ -1,21 +1,16 @@
 //! How a text is made to cost less: other words for the characters that force it into UCS-2.
 //!
-//! Owns the rewording of a text in GSM-7 and the three policies; [`super::encoding`] counts. A text that is in GSM-7 is
-//! never touched. Where a policy may not change a text, or changing it saves nothing, it goes as it is; only
+//! Owns the three policies; [`super::encoding`] counts and [`super::rewording`] has the words. A text that is in GSM-7 is never
+//! touched. Where a policy may not change a text, or changing it saves nothing, it goes as it is; only
 //! [`EncodingPolicy::Force`] can fail, and says which characters it has no words for.
-//!
-//! A rewording is honest: who reads it reads the same. Accents go (`ê` becomes `e`; `é`, `è`, `à`, `ù` are in the alphabet and
-//! stay), typographic signs become those of a keyboard, ligatures and compatibility characters are written out (Unicode's
-//! NFKD). What would say something else is left alone: `≠` is no `=`, and Arabic has no Latin letters.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use unicode_normalization::char::{decompose_compatible, is_combining_mark};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
-
-use super::encoding::{Encoding, Measure, forces_ucs2, in_gsm7, measure};
+use super::encoding::{Encoding, Measure, measure};
+use super::rewording::canonical;
+pub use super::rewording::{Forcing, forcing, transliterate};
 
 /// Characters that [`CannotForce`] names: enough to mend a template, few enough for one line.
 const NAMED_CHARACTERS: usize = 10;
@@ -90,17 +85,6 @@ fn listed(characters: &[(usize, char)]) -> String {
     named.join(", ")
 }
 
-/// A character that forces a text into UCS-2.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forcing {
-    /// Its place, counted in characters from 0.
-    pub place: usize,
-    /// The character.
-    pub character: char,
-    /// What it would become, empty if it just goes; none if it has no rewording, so that the text stays in UCS-2.
-    pub rewording: Option<String>,
-}
-
 /// The text as the policy wants it. `names` are the values in it that somebody is called by: with `keep_names`,
 /// [`EncodingPolicy::Fit`] changes nothing at all where it would have to change one of them (canonically equivalent forms
 /// of a name are the same name).
@@ -126,7 +110,9 @@ pub fn apply<'a>(
         EncodingPolicy::Fit => {
             let reworded = transliterate(text);
             let fitted = measure(&reworded);
-            if fitted.segments >= measured.segments || (keep_names && changes_a_name(names, text, &reworded)) {
+            // Nothing but invisible characters would leave nothing to send.
+            let saves = (1..measured.segments).contains(&fitted.segments);
+            if !saves || (keep_names && changes_a_name(names, text, &reworded)) {
                 return Ok(as_it_is);
             }
             Ok(Fitted { text: Cow::Owned(reworded), measure: fitted, changed: true })
@@ -146,9 +132,9 @@ pub fn apply<'a>(
 
 /// Whether a name stands in the reworded text less often than in the text.
 fn changes_a_name(names: &[&str], text: &str, reworded: &str) -> bool {
-    let text = composed(text, |_| true);
+    let text = canonical(text);
     names.iter().filter(|name| !name.is_empty()).any(|name| {
-        let name = composed(name, |_| true);
+        let name = canonical(name);
         reworded.matches(&*name).count() < text.matches(&*name).count()
     })
 }
@@ -158,174 +144,218 @@ pub fn room(fixed_units: usize, encoding: Encoding) -> usize {
     encoding.limits().0.saturating_sub(fixed_units)
 }
 
-/// The characters that force a text into UCS-2, and what [`transliterate`] has for each. It makes the text GSM-7 exactly if
-/// it has something for all of them.
-pub fn forcing(text: &str) -> Vec<Forcing> {
-    let mut found = Vec::new();
-    let mut before = None;
-    for (place, character) in text.chars().enumerate() {
-        if in_gsm7(character) {
-            before = Some(character);
-            continue;
-        }
-        let rewording = if is_invisible(character) || directs(character) {
-            Some(String::new())
-        } else {
-            let rewording = rewording(character, before);
-            before = rewording.as_ref().map_or(Some(character), |words| words.chars().next_back().or(before));
-            rewording
-        };
-        found.push(Forcing { place, character, rewording });
-    }
-    found
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use unicode_normalization::UnicodeNormalization;
 
-/// The text with other words for every character outside of GSM-7 that has them; a text in GSM-7 as it is.
-pub fn transliterate(text: &str) -> String {
-    if is_gsm7(text) {
-        return text.to_owned();
-    }
-    // What directs its neighbours does nothing among Latin letters, but is needed by what stays: Arabic, some emoji.
-    let plain = reword(text, |character| !is_invisible(character) && !directs(character));
-    if is_gsm7(&plain) || !text.chars().any(directs) {
-        return plain;
-    }
-    reword(text, |character| !is_invisible(character))
-}
+    use super::*;
 
-fn is_gsm7(text: &str) -> bool {
-    forces_ucs2(text).next().is_none()
-}
-
-/// The characters to keep, in Unicode's NFC.
-fn composed(text: &str, keeps: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if text.chars().all(&keeps) && is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(text.chars().filter(|character| keeps(*character)).nfc().collect())
+    fn fit(text: &str) -> Fitted<'_> {
+        apply(EncodingPolicy::Fit, text, &[], false).unwrap()
     }
-}
 
-fn reword(text: &str, keeps: impl Fn(char) -> bool) -> String {
-    let text = composed(text, keeps);
-    let mut reworded = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(character) = rest.next() {
-        if in_gsm7(character) {
-            reworded.push(character);
-            continue;
-        }
-        let before = reworded.chars().next_back();
-        let Some(words) = rewording(character, before) else {
-            reworded.push(character);
-            continue;
-        };
-        // French spaces its quotation marks inside. After a letter « closes, as in German, and has no space of its own.
-        if matches!(character, '»' | '›') && !rest.peek().is_some_and(|next| next.is_alphanumeric()) {
-            reworded.truncate(reworded.trim_end_matches(' ').len());
-        }
-        reworded.push_str(&words);
-        if matches!(character, '«' | '‹') && !before.is_some_and(char::is_alphanumeric) {
-            while rest.next_if(|next| is_space(*next)).is_some() {}
-        }
+    fn fit_but_names<'a>(text: &'a str, names: &[&str]) -> Fitted<'a> {
+        apply(EncodingPolicy::Fit, text, names, true).unwrap()
     }
-    // An accent that stays may now stand behind a letter that it belongs to.
-    match composed(&reworded, |_| true) {
-        Cow::Borrowed(_) => reworded,
-        Cow::Owned(composed) => composed,
-    }
-}
 
-/// What says the same in GSM-7 as a character outside of it, when it stands behind `before`.
-fn rewording(character: char, before: Option<char>) -> Option<String> {
-    match character {
-        // Strokes through a character (U+0334 to U+0338) say something else: ≠ is written with one.
-        '\u{300}'..='\u{333}' | '\u{339}'..='\u{36F}' => {
-            before.is_some_and(|letter| letter.is_alphabetic() && in_gsm7(letter)).then(String::new)
-        }
-        _ => signs(character).map(str::to_owned).or_else(|| compatible(character, before)),
+    fn service(first_name: &str, car: &str) -> String {
+        format!(
+            "Bonjour {first_name}, votre service pour {car} est terminé. \
+             Merci de nous contacter pour récupérer votre véhicule."
+        )
     }
-}
 
-/// Characters that have a rewording of their own: Unicode knows none, or one that is not in GSM-7.
-fn signs(character: char) -> Option<&'static str> {
-    Some(match character {
-        'œ' => "oe",
-        'Œ' => "OE",
-        'ı' => "i",
-        'ł' => "l",
-        'Ł' => "L",
-        'đ' | 'ð' => "d",
-        'Đ' | 'Ð' => "D",
-        'ħ' => "h",
-        'Ħ' => "H",
-        'ŧ' => "t",
-        'Ŧ' => "T",
-        'þ' => "th",
-        'Þ' => "Th",
-        'ẞ' => "SS",
-        '‘' | '’' | '‚' | '‛' | '‹' | '›' | '`' | '´' | '′' | 'ʹ' | 'ʻ' | 'ʼ' => "'",
-        '“' | '”' | '„' | '‟' | '«' | '»' | '″' | '〃' => "\"",
-        '‐'..='―' | '−' | '⁃' | '•' | '‣' => "-",
-        '·' => ".",
-        '°' => "o",
-        '№' => "No",
-        '⁄' | '÷' => "/",
-        '×' => "x",
-        '¦' => "|",
-        '©' => "(c)",
-        '®' => "(r)",
-        '\u{85}' | '\u{2028}' | '\u{2029}' => "\n",
-        space if space.is_whitespace() && !in_gsm7(space) => " ",
-        _ => return None,
-    })
-}
-
-/// What Unicode says the character is made of, without its accents, if all of it is in GSM-7.
-fn compatible(character: char, before: Option<char>) -> Option<String> {
-    if let Some(canonical) = std::iter::once(character).nfc().next().filter(|canonical| in_gsm7(*canonical)) {
-        return Some(canonical.to_string());
+    fn invoice(first_name: &str, number: &str, amount: &str, car: &str) -> String {
+        format!(
+            "Bonjour {first_name}, une nouvelle facture ({number}) de {amount} DT pour votre {car} a été émise. \
+             Merci de votre confiance."
+        )
     }
-    let mut words = String::new();
-    let mut said = true;
-    decompose_compatible(character, |part| {
-        if is_combining_mark(part) {
-            // Without its mark a letter is still that letter; another character is not.
-            said &= character.is_alphabetic();
-        } else if in_gsm7(part) {
-            words.push(part);
-        } else if let Some(sign) = signs(part) {
-            words.push_str(sign);
-        } else {
-            said = false;
-        }
-    });
-    // A spacing accent (¨, ¸) is made of a space and itself.
-    said &= !words.is_empty() && !words.contains(' ');
-    if said && before.is_some_and(|digit| digit.is_ascii_digit()) {
-        // 1½ is not 11/2, and 10² not 102.
-        if matches!(character, '\u{BC}'..='\u{BE}' | '\u{2150}'..='\u{215F}' | '\u{2189}') {
-            words.insert(0, ' ');
-        } else if matches!(character, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹') {
-            words.insert(0, '^');
+
+    fn reminder(first_name: &str, car: &str, date: &str) -> String {
+        format!(
+            "Bonjour {first_name}, rappel de votre rendez-vous pour votre {car} le {date} à 09:30. \
+             En cas d'empêchement, merci de nous contacter."
+        )
+    }
+
+    #[test]
+    fn the_texts_of_the_garage_cost_the_documented_segments_before_and_after() {
+        let (gsm7, ucs2) = (Encoding::Gsm7, Encoding::Ucs2);
+        let golf = "Volkswagen Golf 7 GTD";
+        let citroen = "Citroën C4 Picasso";
+        let mercedes = "Mercedes-Benz Classe A 180 d AMG Line";
+        for (text, encoding, units, segments, fitted) in [
+            (service("Sami", "Kia Rio"), gsm7, 108, 1, (gsm7, 1)),
+            (service("Mohamed Amine", golf), gsm7, 131, 1, (gsm7, 1)),
+            (service("François", citroen), ucs2, 123, 2, (gsm7, 1)),
+            (service("محمد", "Peugeot 208"), ucs2, 112, 2, (ucs2, 2)),
+            (service("Abderrahmane", mercedes), gsm7, 146, 1, (gsm7, 1)),
+            (invoice("Sami", "INV-2025-0042", "350.500", "Kia Rio"), gsm7, 122, 1, (gsm7, 1)),
+            (invoice("Mohamed Amine", "FAC-2025-000123", "1 250,500", golf), gsm7, 149, 1, (gsm7, 1)),
+            (invoice("Mohamed Amine", "FAC-2025-000123", "1\u{202F}250,500", golf), ucs2, 149, 3, (gsm7, 1)),
+            (invoice("François", "FAC-2025-000123", "1250.500", citroen), ucs2, 140, 3, (gsm7, 1)),
+            (invoice("محمد", "FAC-2025-000123", "1250.500", "Peugeot 208"), ucs2, 129, 2, (ucs2, 2)),
+            (invoice("Abderrahmane", "FAC-2025-000123", "12 250,500", mercedes), gsm7, 165, 2, (gsm7, 2)),
+            (reminder("Sami", "Kia Rio", "23/11/2026"), ucs2, 130, 2, (gsm7, 1)),
+            (reminder("Mohamed Amine", golf, "23/11/2026"), ucs2, 153, 3, (gsm7, 1)),
+            (reminder("François", citroen, "3 décembre 2026"), ucs2, 150, 3, (gsm7, 1)),
+            (reminder("محمد", "Peugeot 208", "23/11/2026"), ucs2, 134, 2, (ucs2, 2)),
+            (reminder("Abderrahmane", mercedes, "mardi 1 décembre 2026"), ucs2, 179, 3, (gsm7, 2)),
+        ] {
+            let kept = apply(EncodingPolicy::Keep, &text, &[], false).unwrap();
+            assert_eq!((&*kept.text, kept.changed), (&*text, false));
+            assert_eq!(kept.measure, Measure { encoding, units, segments }, "{text}");
+            let after = fit(&text);
+            assert_eq!((after.measure.encoding, after.measure.segments), fitted, "{}", after.text);
+            assert_eq!(after.measure, measure(&after.text));
+            assert_eq!(after.changed, fitted.1 < segments, "{text}");
+            assert!(after.changed || after.text == text);
         }
     }
-    said.then_some(words)
-}
 
-fn is_space(character: char) -> bool {
-    character == ' ' || signs(character) == Some(" ")
-}
+    #[test]
+    fn the_reminder_loses_its_circumflex_and_half_its_price() {
+        let text = reminder("Sami", "Kia Rio", "23/11/2026");
+        let kept = apply(EncodingPolicy::Keep, &text, &["Sami"], true).unwrap();
+        assert_eq!((&*kept.text, kept.measure.segments), (&*text, 2));
+        let fitted = fit_but_names(&text, &["Sami", "Kia", "Rio"]);
+        assert_eq!(fitted.text, text.replace('ê', "e"));
+        assert_eq!((fitted.measure.segments, fitted.changed), (1, true));
+    }
 
-/// Soft hyphen, zero-width space, word joiner, byte order mark: nothing to see, and nothing to say.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{AD}' | '\u{200B}' | '\u{2060}' | '\u{FEFF}')
-}
+    #[test]
+    fn a_text_that_is_one_segment_anyway_keeps_its_circumflex() {
+        let text = "Bonjour Sami, votre Kia Rio est prête.";
+        let fitted = fit(text);
+        assert!(matches!(fitted.text, Cow::Borrowed(same) if same == text));
+        assert_eq!((fitted.measure.encoding, fitted.measure.segments, fitted.changed), (Encoding::Ucs2, 1, false));
+        let forced = apply(EncodingPolicy::Force, text, &["prête"], true).unwrap();
+        assert_eq!(
+            (&*forced.text, forced.measure.encoding),
+            ("Bonjour Sami, votre Kia Rio est prete.", Encoding::Gsm7)
+        );
+    }
 
-/// Invisible characters that say how their neighbours are shown: joiners, directions, variants.
-fn directs(character: char) -> bool {
-    matches!(
-        character,
-        '\u{61C}' | '\u{200C}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2061}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}'
-    )
+    #[test]
+    fn a_text_in_gsm7_is_neither_copied_nor_changed_by_any_policy() {
+        let text = "à 5 € [TTC]: Ç, é, ñ\n~^".repeat(20);
+        for policy in EncodingPolicy::ALL {
+            let fitted = apply(policy, &text, &["Ç"], true).unwrap();
+            assert!(matches!(fitted.text, Cow::Borrowed(same) if same == text));
+            assert_eq!((fitted.measure, fitted.changed), (measure(&text), false));
+        }
+        assert_eq!(apply(EncodingPolicy::Force, "", &[], true).unwrap().measure.segments, 0);
+    }
+
+    #[test]
+    fn a_name_that_is_kept_keeps_the_whole_text() {
+        let text = reminder("François", "Kia Rio", "23/11/2026");
+        let kept = fit_but_names(&text, &["François", "Rio"]);
+        assert_eq!((&*kept.text, kept.measure, kept.changed), (&*text, measure(&text), false));
+        assert_eq!(apply(EncodingPolicy::Fit, &text, &["François"], false).unwrap().measure.segments, 1);
+        // Not in this text, or nothing at all.
+        assert_eq!(fit_but_names(&text, &["Zoë", ""]).measure.segments, 1);
+        // In the alphabet.
+        let text = reminder("Zoé", "Škoda Rapid", "23/11/2026");
+        assert!(fit_but_names(&text, &["Zoé", "Škoda Rapid"]).text == text);
+        assert!(fit_but_names(&text, &["Zoé"]).text.contains("Zoé"));
+        // Another way to write the same name.
+        let text = reminder("Zoe\u{301}", "Kia Rio", "23/11/2026");
+        let fitted = fit_but_names(&text, &["Zoe\u{301}"]);
+        assert!(fitted.measure.segments == 1 && fitted.text.contains("Zoé"));
+        // A mark behind the name, in the template, would be lost on it.
+        let text = format!("{} Sami\u{302}", reminder("", "", ""));
+        assert!(fit(&text).changed && fit_but_names(&text, &["Sami\u{302}"]).text == text);
+    }
+
+    #[test]
+    fn a_text_of_invisible_characters_is_not_fitted_into_nothing() {
+        let text = "\u{AD}".repeat(71);
+        assert_eq!((fit(&text).measure.segments, fit(&text).changed), (2, false));
+    }
+
+    #[test]
+    fn force_names_what_it_has_no_words_for() {
+        let refused = apply(EncodingPolicy::Force, "prête محمد, 🚗", &[], false).unwrap_err();
+        assert_eq!(refused.characters, [(6, 'م'), (7, 'ح'), (8, 'م'), (9, 'د'), (12, '🚗')]);
+        let many = apply(EncodingPolicy::Force, &"م".repeat(30), &[], false).unwrap_err();
+        assert_eq!(many.characters.len(), NAMED_CHARACTERS);
+        let shown = apply(EncodingPolicy::Force, "ab\u{1b}\u{7}", &[], false).unwrap_err().to_string();
+        assert_eq!(
+            shown,
+            r"not in the GSM-7 alphabet, and without other words in it: '\u{1b}' (character 3), '\u{7}' (character 4)"
+        );
+    }
+
+    #[test]
+    fn the_room_is_what_fixed_words_leave_of_one_segment() {
+        assert_eq!(room(98, Encoding::Gsm7), 62);
+        assert_eq!(room(92, Encoding::Gsm7), 68);
+        assert_eq!(room(105, Encoding::Gsm7), 55);
+        assert_eq!(room(105, Encoding::Ucs2), 0);
+        assert_eq!(room(0, Encoding::Ucs2), 70);
+    }
+
+    #[test]
+    fn a_policy_is_read_as_it_is_written() {
+        for policy in EncodingPolicy::ALL {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        assert_eq!("Keep".parse::<EncodingPolicy>(), Err(UnknownPolicy));
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[a-zA-Zéèêçœ’« »… ]{0,200}",
+            "[a-zéê\u{202F}\u{AD}\u{200D}\u{301}\u{302}\u{338}=²½9°]{0,160}",
+            "[a-zêم🚗« »\u{200D}\u{200F}\u{64B}]{60,150}",
+            "[\u{0}-\u{17F}\u{2000}-\u{206F}\u{FF01}-\u{FF5E}\u{300}-\u{340}]{0,120}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn fitting_never_costs_more_and_changes_nothing_for_nothing(text in texts(), keep_names: bool) {
+            let names: Vec<&str> = text.split(' ').take(2).collect();
+            let kept = apply(EncodingPolicy::Keep, &text, &names, keep_names).unwrap();
+            prop_assert_eq!((&*kept.text, kept.measure, kept.changed), (&*text, measure(&text), false));
+            let fitted = apply(EncodingPolicy::Fit, &text, &names, keep_names).unwrap();
+            prop_assert_eq!(fitted.measure, measure(&fitted.text));
+            if fitted.changed {
+                prop_assert!(fitted.measure.segments < kept.measure.segments);
+            } else {
+                prop_assert_eq!(&fitted, &kept);
+            }
+            if keep_names {
+                let same: String = fitted.text.nfc().collect();
+                for name in &names {
+                    prop_assert!(same.contains(&name.nfc().collect::<String>()), "{:?} in {:?}", name, same);
+                }
+            }
+            prop_assert_eq!(&*apply(EncodingPolicy::Fit, &fitted.text, &names, keep_names).unwrap().text, &*fitted.text);
+        }
+
+        #[test]
+        fn force_makes_gsm7_or_says_why_not(text in texts()) {
+            match apply(EncodingPolicy::Force, &text, &[], true) {
+                Ok(forced) => {
+                    prop_assert!(forced.measure.encoding == Encoding::Gsm7);
+                    prop_assert_eq!(forced.measure, measure(&forced.text));
+                    prop_assert_eq!(forced.changed, forced.text != text);
+                }
+                Err(CannotForce { characters }) => {
+                    prop_assert!(!characters.is_empty() && characters.len() <= NAMED_CHARACTERS);
+                    let all: Vec<char> = text.chars().collect();
+                    prop_assert!(characters.iter().all(|(place, character)| all[*place] == *character));
+                }
+            }
+        }
+
+    }
 }

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::encoding::{Encoding, encode_gsm7, encode_ucs2, forces_ucs2, measure, segments};
 use super::facts::{Facts, VALUE_LIMIT_CHARS, clean};
+use super::fit::{EncodingPolicy, apply, forcing, transliterate};
 use super::kind::Kind;
 use super::phone::{Countries, Normalised, normalise};
 use super::template::{DEFAULT_LANG, TEXT_LIMIT_CHARS, Text, Texts};
@@ -52,6 +53,7 @@ pub const ENCODING_SEEDS: &[&str] = &[
     "Prix: 250€ [TTC] {a|b} ~^\\ çÇ",
     "مرحبا",
     "🚗🚗🚗",
+    "François, votre «\u{a0}Citroën\u{202f}» est prête… l’œil\u{ad} e\u{302}\u{338} 1½ 10² م\u{200d}",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa€€€€€€€",
 ];
 
@@ -74,6 +76,28 @@ pub fn encoding(data: &[u8]) {
         assert!(pieces.iter().all(|piece| encode_ucs2(piece).len() <= SEGMENT_OCTETS));
         let units: Vec<u16> = ucs2.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
         assert_eq!(String::from_utf16(&units).ok().as_deref(), Some(&*text));
+    }
+    fitting(&text);
+}
+
+/// Other words cost fewer segments or are not used, leave names alone, and are in GSM-7 when that was asked for.
+fn fitting(text: &str) {
+    let reworded = transliterate(text);
+    assert_eq!(transliterate(&reworded), reworded);
+    let in_gsm7 = measure(&reworded).encoding == Encoding::Gsm7;
+    assert_eq!(forcing(text).iter().all(|forcing| forcing.rewording.is_some()), in_gsm7, "{text:?}");
+    let names: Vec<&str> = text.split(' ').take(2).collect();
+    match apply(EncodingPolicy::Fit, text, &names, true) {
+        Ok(fitted) if fitted.changed => assert!(
+            fitted.measure.segments < measure(text).segments && fitted.text == reworded,
+            "{text:?} became {fitted:?}"
+        ),
+        Ok(fitted) => assert_eq!(fitted.text, text),
+        Err(refused) => panic!("{text:?}: {refused}"),
+    }
+    match apply(EncodingPolicy::Force, text, &names, true) {
+        Ok(forced) => assert!(in_gsm7 && forced.text == reworded, "{text:?} became {forced:?}"),
+        Err(refused) => assert!(!in_gsm7 && !refused.characters.is_empty(), "{text:?}: {refused}"),
     }
 }
 

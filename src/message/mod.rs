@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod phone;
 pub mod policy;
 pub mod reason;
+pub mod rewording;
 pub mod template;
 pub mod variables;
 pub mod words;

@@ -219,6 +219,7 @@ impl Preparer {
     pub fn prepare(&self, informed: Informed, settings: &Settings, now: Timestamp) -> Result<Ready, Finished> {
         let number = self.number(&informed);
         let decision = self.decide_for(&informed, &number, settings, now);
+        let to = number.as_ref().ok().map(|number| number.number.as_str().to_owned());
         let Informed { claimed, facts, others, contact } = informed;
         let finished = match (decision, number) {
             (Decision::Send, Ok(number)) => {
@@ -236,7 +237,10 @@ impl Preparer {
             (Decision::Expire(reason, why), _) => claimed.expire(reason, Some(why)),
         };
         note(&finished);
-        Err(finished)
+        Err(match to {
+            Some(to) => finished.to(&to),
+            None => finished,
+        })
     }
 
     fn render(

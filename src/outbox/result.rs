@@ -29,6 +29,8 @@ pub struct Settlement {
     pub reason: Option<Reason>,
     /// The why in a sentence.
     pub detail: Option<String>,
+    /// The number in E.164, when it is known although there is no text.
+    pub recipient: Option<String>,
     /// The text, when there is one.
     pub rendered: Option<Rendered>,
     /// The provider, when one was asked.
@@ -78,6 +80,15 @@ pub struct AttemptRecord {
 }
 
 impl Finished {
+    /// Keeps the number, in E.164, of a message that is settled without a text.
+    #[must_use]
+    pub(super) fn to(mut self, number: &str) -> Self {
+        if let Self::Settled(settlement) = &mut self {
+            settlement.recipient = Some(number.to_owned());
+        }
+        self
+    }
+
     /// The fence of the row.
     pub fn lease(&self) -> &Lease {
         match self {

@@ -298,6 +298,9 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
     fn texts<'a>(results: &[&'a Settlement], pick: impl Fn(&'a Settlement) -> Option<&'a str>) -> Vec<Option<&'a str>> {
         results.iter().map(|it| pick(it)).collect()
     }
+    fn recipient(settlement: &Settlement) -> Option<&str> {
+        settlement.rendered.as_ref().map(|it| it.recipient.as_str()).or(settlement.recipient.as_deref())
+    }
     let ids: Vec<i64> = results.iter().map(|it| it.lease.id).collect();
     let tokens: Vec<i64> = results.iter().map(|it| it.lease.token).collect();
     let segments: Vec<Option<i32>> = results
@@ -316,7 +319,7 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
                 ("statuses", &texts(results, |it| Some(it.status))),
                 ("reasons", &texts(results, |it| it.reason.map(Reason::as_str))),
                 ("details", &texts(results, |it| it.detail.as_deref())),
-                ("recipients", &texts(results, |it| it.rendered.as_ref().map(|it| it.recipient.as_str()))),
+                ("recipients", &texts(results, recipient)),
                 ("langs", &texts(results, |it| it.rendered.as_ref().and_then(|it| it.lang.as_deref()))),
                 ("bodies", &texts(results, |it| it.rendered.as_ref().map(|it| it.body.as_str()))),
                 ("encodings", &texts(results, |it| it.rendered.as_ref().map(|it| it.encoding.as_str()))),
