@@ -71,6 +71,34 @@ async fn what_falls_outside_of_the_hours_waits_for_them_and_goes_out_once_when_t
 }
 
 #[tokio::test]
+async fn a_holiday_and_the_hours_of_ramadan_hold_marketing_back_and_nothing_else() {
+    let world = World::new().await;
+    world.batch("SELECT sms_consent_give('20 000 003', 'formulaire', 'oui'); SELECT sms_set('marketing.holidays', 'closed')").await;
+    let _daemon = world.daemon().await;
+    let today = world.value("SELECT (now() AT TIME ZONE 'Africa/Tunis')::date").await;
+    let closed = hours_from_now(&world, "2 hours", "4 hours").await;
+    let mut waiting = 0;
+    for (close, open) in [
+        (format!("SELECT sms_set('holidays', '{today}')"), "SELECT sms_set('holidays', '')"),
+        (
+            format!("SELECT sms_set('ramadan', '{today}..{today}'), sms_set('marketing.ramadan_hours', '{closed}')"),
+            "SELECT sms_set('ramadan', '')",
+        ),
+    ] {
+        world.batch(&close).await;
+        world.batch("INSERT INTO sms_outbox (kind, recipient, body) VALUES ('campaign', '20 000 003', 'Promotion'), ('custom', '20 000 003', 'Bonjour')").await;
+        waiting += 2;
+        world.value_becomes("SELECT count(*) FROM sms_outbox WHERE state = 'queued' AND reason = 'quiet_hours' AND kind = 'campaign'", "1").await;
+        world.gateway_receives(waiting - 1).await;
+        // At midnight the day may have passed meanwhile; the message goes out in any case, once.
+        world.batch(open).await;
+        world.gateway_receives(waiting).await;
+        world.settled().await;
+        assert_eq!(world.gateway.count(), waiting);
+    }
+}
+
+#[tokio::test]
 async fn with_the_strict_setting_even_a_fresh_event_waits() {
     let world = World::new().await;
     close(&world, "transactional").await;

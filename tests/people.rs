@@ -191,6 +191,27 @@ async fn a_list_of_a_hundred_thousand_is_taken_over_and_its_bad_lines_are_listed
 }
 
 #[tokio::test]
+async fn languages_of_many_numbers_are_taken_over_from_a_list() {
+    let world = World::new().await;
+    let _daemon = world.daemon().await;
+    world.batch("SELECT sms_optout('20 000 003', 'marketing')").await;
+    let file = world.directory().join("languages.csv");
+    std::fs::write(
+        &file,
+        "Nom,Téléphone,Langue\nA,20 000 001,ar\nB,+216 20 000 002,en\nC,20000003,ar\nD,x,ar\nE,20 000 005,arabe\n",
+    )
+    .unwrap();
+    let imported: Value =
+        serde_json::from_str(&world.ok(["contact", "import", file.to_str().unwrap(), "--json"]).await).unwrap();
+    assert_eq!((&imported["entries"], &imported["changed"]), (&5.into(), &3.into()));
+    let bad: Vec<u64> = imported["bad"].as_array().unwrap().iter().map(|it| it["line"].as_u64().unwrap()).collect();
+    assert_eq!(bad, [5, 6]);
+    let stored = "SELECT string_agg(concat_ws(' ', phone, lang, opted_out), ', ' ORDER BY phone) FROM sms_contact";
+    assert_eq!(world.value(stored).await, "+21620000001 ar, +21620000002 en, +21620000003 ar marketing");
+    assert!(world.ok(["contact", "import", file.to_str().unwrap()]).await.starts_with("0 languages set, 2 lines"));
+}
+
+#[tokio::test]
 async fn a_reply_of_stop_ends_the_messages_and_start_brings_them_back() {
     let world = World::new().await;
     let reply =

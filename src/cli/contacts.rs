@@ -1,4 +1,6 @@
-//! `contact show` and `contact set`.
+//! `contact show`, `set` and `import`.
+
+use std::path::Path;
 
 use hyper::Method;
 use jiff::tz::TimeZone;
@@ -7,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::list::{self, LANGUAGE, NUMBER};
 use super::people_args::{ContactAction, ContactSet, OptOutWord, YesNo};
 use super::{output, when};
+use crate::control::people::{IMPORT_CHUNK, Imported};
 use crate::outbox::contacts::ContactRecord;
 
 /// Runs one of them.
@@ -22,11 +26,35 @@ pub async fn run(client: &Client, action: ContactAction, zone: &TimeZone) -> Res
             let json = set.json;
             (client.ask(Method::PUT, &path(&set.phone), Some(&change(&set))).await?, json)
         }
+        ContactAction::Import { file, json } => return import(client, &file, json).await,
     };
     if json {
         output::json(&answer);
     } else {
         show(&serde_json::from_value(answer).map_err(Failure::failed)?, zone);
+    }
+    Ok(Exit::Done)
+}
+
+/// Languages of many numbers, in parts of bounded size; a list that breaks off in the middle can be imported again.
+async fn import(client: &Client, file: &Path, json: bool) -> Result<Exit, Failure> {
+    let entries = list::read(file, &[NUMBER, LANGUAGE])?;
+    let (mut changed, mut bad) = (0, Vec::new());
+    for part in entries.chunks(IMPORT_CHUNK) {
+        let (phones, langs): (Vec<&str>, Vec<&str>) =
+            part.iter().map(|entry| (entry.texts[0].as_str(), entry.texts[1].as_str())).unzip();
+        let body = json!({ "phones": phones, "langs": langs });
+        let imported: Imported = client.ask(Method::POST, "/v1/contacts/import", Some(&body)).await?;
+        changed += imported.added;
+        let line = |index: usize| part.get(index).map_or(0, |entry| entry.line);
+        bad.extend(imported.bad.into_iter().map(|(index, why)| (line(index), why)));
+    }
+    if json {
+        let bad: Vec<Value> = bad.iter().map(|(line, why)| json!({ "line": line, "problem": why })).collect();
+        output::json(&json!({ "entries": entries.len(), "changed": changed, "bad": bad }));
+    } else {
+        list::complain(&bad);
+        output::say(&format!("{changed} languages set, {} lines are none", bad.len()));
     }
     Ok(Exit::Done)
 }

@@ -12,6 +12,7 @@ pub mod exit;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod list;
 pub mod logging;
 pub mod messages;
 pub mod optouts;

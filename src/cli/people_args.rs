@@ -56,6 +56,14 @@ pub enum ContactAction {
     },
     /// Change it
     Set(ContactSet),
+    /// Take over the languages of many numbers (CSV: a number and a language in each line)
+    Import {
+        /// The file; - is standard input
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `contact set`

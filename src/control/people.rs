@@ -1,5 +1,6 @@
 //! `/v1/contacts` and `/v1/optouts`: language, consent and opt-outs by number.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -19,7 +20,7 @@ use super::request::{parse, part};
 use crate::message::phone::{self, Countries, Refusal};
 use crate::outbox::contacts::{self, ContactChange, ContactRecord};
 
-/// Entries of a list of opt-outs in one request.
+/// Entries of a list in one request.
 pub const IMPORT_CHUNK: usize = 5_000;
 
 /// Largest body of such a request, in bytes.
@@ -32,6 +33,7 @@ const LIST_DEFAULT: i64 = 100;
 pub(super) fn router() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/contacts/{phone}", get(show).put(change))
+        .route("/v1/contacts/import", post(import_languages).layer(DefaultBodyLimit::max(IMPORT_LIMIT_BYTES)))
         .route("/v1/optouts", get(list))
         .route("/v1/optouts/import", post(import).layer(DefaultBodyLimit::max(IMPORT_LIMIT_BYTES)))
         .route("/v1/optouts/imported", post(imported))
@@ -92,7 +94,7 @@ struct ImportBody {
 /// What became of one part of a list.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Imported {
-    /// Numbers that had not opted out that far before.
+    /// Numbers of which something changed.
     pub added: i64,
     /// Entries that are no numbers: their index in the request, and why.
     pub bad: Vec<(usize, String)>,
@@ -118,6 +120,37 @@ async fn import(
     }
     let how = format!("list {source}");
     let added = contacts::add(&desk.vitals.database, &numbers, &scope, &how, peer.name()).await?;
+    Ok(Json(Imported { added, bad }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LanguagesBody {
+    phones: Vec<String>,
+    langs: Vec<String>,
+}
+
+/// Languages of many numbers, one for each; the last one of a number counts.
+async fn import_languages(
+    State(desk): State<Arc<Desk>>,
+    Extension(peer): Extension<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Imported>, Problem> {
+    let LanguagesBody { phones, langs } = parse(body)?;
+    if phones.len() > IMPORT_CHUNK || phones.len() != langs.len() {
+        return Err(Problem::refused(format!("at most {IMPORT_CHUNK} numbers in one request, each with a language")));
+    }
+    let mut languages = BTreeMap::new();
+    let mut bad = Vec::new();
+    for (index, (phone, lang)) in phones.iter().zip(langs).enumerate() {
+        let is_code = (2..=3).contains(&lang.len()) && lang.bytes().all(|byte| byte.is_ascii_lowercase());
+        match number(phone) {
+            Ok(number) if is_code => drop(languages.insert(number, lang)),
+            Ok(_) => bad.push((index, "the language is no code of two or three small letters, such as fr".to_owned())),
+            Err(refusal) => bad.push((index, refusal.to_string())),
+        }
+    }
+    let added = contacts::set_languages(&desk.vitals.database, &languages, peer.name()).await?;
     Ok(Json(Imported { added, bad }))
 }
 

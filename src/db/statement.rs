@@ -191,6 +191,8 @@ statements! {
     CONTACT_LEDGER = "staff/contact_ledger";
     /// Changes it.
     CONTACT_CHANGE = "staff/contact_change";
+    /// The languages of many numbers.
+    CONTACT_LANGUAGES = "staff/contact_languages";
     /// Numbers that have opted out.
     OPTOUT_LIST = "staff/optout_list";
     /// Takes over more of them.

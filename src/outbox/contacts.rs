@@ -3,7 +3,7 @@
 //! The sender asks for a batch ([`of`]); the rest is what staff ask. The database keeps the rows sound and the ledger of consent
 //! complete, however they are written (`sql/migrations/0007_rules.sql`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -186,6 +186,21 @@ pub async fn opted_out(database: &Database, limit: i64) -> Result<Vec<ContactRec
 pub async fn add(database: &Database, phones: &[String], scope: &str, how: &str, by: &str) -> Result<i64, StaffError> {
     let arguments: [crate::db::Argument<'_>; 4] = [("phones", &phones), ("scope", &scope), ("how", &how), ("by", &by)];
     Ok(field(&database.query_one(&statement::OPTOUT_ADD, &arguments).await?, "added")?)
+}
+
+/// Sets the languages of numbers in E.164; returns of how many it was another.
+///
+/// # Errors
+/// [`StaffError::Refused`], [`StaffError::Database`]; all or nothing.
+pub async fn set_languages(
+    database: &Database,
+    languages: &BTreeMap<String, String>,
+    by: &str,
+) -> Result<i64, StaffError> {
+    let (phones, langs): (Vec<&str>, Vec<&str>) =
+        languages.iter().map(|(phone, lang)| (phone.as_str(), lang.as_str())).unzip();
+    let arguments: [crate::db::Argument<'_>; 3] = [("phones", &phones), ("langs", &langs), ("by", &by)];
+    Ok(field(&database.query_one(&statement::CONTACT_LANGUAGES, &arguments).await?, "changed")?)
 }
 
 /// Notes that a list was taken over to its end.
