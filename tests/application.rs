@@ -651,7 +651,7 @@ async fn an_ordinary_role_that_owns_the_garage_and_has_no_right_on_our_tables_co
         "SELECT sms_garage_missed(1, 1)",
         "SELECT sms_garage_catch_up(1, 1)",
         "SELECT * FROM sms_garage_facts('{service_completed}', '{1}')",
-        "SELECT sms_garage_remind(1, 1)",
+        "SELECT sms_garage_remind('24h', 'UTC', 1)",
         "SELECT sms_garage_exists('service_completed', 1)",
         "CREATE TRIGGER t AFTER INSERT ON core_car FOR EACH ROW EXECUTE FUNCTION sms_garage_service()",
     ] {

@@ -101,7 +101,7 @@ async fn somebody_without_a_grant_reads_nothing_of_ours_and_calls_nothing_that_r
         &nobody,
         &[
             "SELECT sms_garage_facts('{service_completed}', '{1}')",
-            "SELECT sms_garage_remind(1, 1)",
+            "SELECT sms_garage_remind('24h', 'UTC', 1)",
             "SELECT sms_garage_exists('service_completed', 1)",
             "SELECT sms_maintain()",
             "SELECT sms_want_notify(true)",
@@ -236,7 +236,7 @@ async fn objects_in_pg_temp_and_in_a_schema_before_ours_are_not_taken_for_ours()
     let output = world.psql(&world.url_as(&owner), &save).await;
     assert_eq!(stderr(&output), "", "{}", shown(&output));
     let call = format!(
-        "{bait_before_ours} SELECT public.sms_garage_remind(86400000, 10); SELECT public.sms_maintain();
+        "{bait_before_ours} SELECT public.sms_garage_remind('24h', 'UTC', 10); SELECT public.sms_maintain();
          SELECT phone FROM public.sms_garage_facts('{{service_completed}}', '{{1}}'); SELECT public.sms_want_notify(true);"
     );
     let output = world.psql(&world.url_as(&daemon), &call).await;

@@ -1,3 +1,3 @@
--- daemon/remind(lead_ms bigint, at_most bigint)
--- Appointments that are due for a reminder.
-SELECT sms_garage_remind($1, $2) AS enqueued
+-- daemon/remind(offsets text, zone text, at_most bigint)
+-- Reminders that are no longer true are withdrawn, those that are due are made.
+SELECT sms_garage_remind($1, $2, $3) AS enqueued

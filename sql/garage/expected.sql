@@ -3,6 +3,7 @@
 SELECT w.tab || '.' || w.col AS missing
 FROM (VALUES
   ('core_service', 'id'), ('core_service', 'status'), ('core_service', 'scheduled_date'), ('core_service', 'car_id'), ('core_service', 'title'),
+  ('core_service', 'created_at'),
   ('core_invoice', 'id'), ('core_invoice', 'status'), ('core_invoice', 'service_id'), ('core_invoice', 'final_amount'), ('core_invoice', 'invoice_number'),
   ('core_serviceitem', 'service_id'), ('core_serviceitem', 'quantity'), ('core_serviceitem', 'unit_price'),
   ('core_car', 'id'), ('core_car', 'make'), ('core_car', 'model'), ('core_car', 'license_plate'), ('core_car', 'customer_id'),

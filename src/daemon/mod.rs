@@ -194,6 +194,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         hearing_sender,
         poll: config.sending.poll_interval,
         state_directory: config.sending.state_directory.clone(),
+        zone: vitals.zone.clone(),
     };
     let mut worker = tokio::spawn(work.run());
 

@@ -41,6 +41,8 @@ pub(super) struct Work {
     pub(super) hearing_sender: watch::Sender<Hearing>,
     pub(super) poll: Duration,
     pub(super) state_directory: Option<PathBuf>,
+    /// The garage's zone, by its IANA name.
+    pub(super) zone: String,
 }
 
 /// What the database says to a daemon that introduces itself.
@@ -102,6 +104,7 @@ impl Work {
             owner,
             settings: self.settings.clone(),
             due: Arc::clone(&due),
+            zone: self.zone,
         };
         let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
         let inspector = Inspector { shared: self.shared, providers: self.providers, settings: self.settings, due };

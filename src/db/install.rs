@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (5, "guards", include_str!("../../sql/migrations/0005_guards.sql")),
     (6, "cheaper", include_str!("../../sql/migrations/0006_cheaper.sql")),
     (7, "rules", include_str!("../../sql/migrations/0007_rules.sql")),
+    (8, "reminders", include_str!("../../sql/migrations/0008_reminders.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.

@@ -145,7 +145,7 @@ statements! {
     TRY_NOTIFY = "daemon/try_notify";
     /// Months and retention.
     MAINTAIN = "daemon/maintain";
-    /// Enqueues reminders.
+    /// Withdraws and enqueues reminders.
     REMIND = "daemon/remind";
     /// Which database this is.
     IDENTITY = "daemon/identity";

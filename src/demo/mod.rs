@@ -109,7 +109,7 @@ async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) ->
 /// The daemon starts, and whoever watches learns what there is.
 async fn open(stage: &mut Stage, screen: &Screen) -> Result<()> {
     // Tomorrow morning must be within the lead time, whatever the hour is now.
-    stage.garage("SELECT sms_set('appointment_reminder.lead', '36h')").await?;
+    stage.garage("SELECT sms_set('appointment_reminder.offsets', '36h')").await?;
     // Whoever tries it at night sees the reminder all the same.
     stage
         .garage("SELECT sms_set('service.hours', '00:00-24:00'), sms_set('service.ramadan_hours', '00:00-24:00')")

@@ -31,9 +31,6 @@ const RECOVER_EVERY: Duration = Duration::from_secs(5);
 /// By when the settler has usually written what a recovery found; otherwise the next beat tells of it.
 const RECORDED_WITHIN: Duration = Duration::from_millis(500);
 
-/// How often appointments are looked at.
-const REMIND_EVERY: Duration = Duration::from_secs(30);
-
 /// How often months are prepared and old ones dropped.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
 
@@ -55,6 +52,8 @@ pub struct Housekeeper {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// Told when messages in doubt are to be looked at.
     pub due: Arc<Due>,
+    /// The garage's zone, in which reminders have their time of day.
+    pub zone: String,
 }
 
 impl Housekeeper {
@@ -63,7 +62,7 @@ impl Housekeeper {
         let mut rescue = tokio::time::interval(RESCUE_EVERY);
         let mut recover = tokio::time::interval(RECOVER_EVERY);
         let mut beat = tokio::time::interval(BEAT_EVERY);
-        let mut remind = tokio::time::interval(REMIND_EVERY);
+        let mut remind = tokio::time::interval(reminders::EVERY);
         let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
         let mut catch_up = tokio::time::interval(CATCH_UP_EVERY);
         for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up] {
@@ -79,7 +78,7 @@ impl Housekeeper {
                 _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
                 _ = recover.tick() => ("the look through journals", self.recover().await),
                 _ = beat.tick() => ("the sign of life", self.beat().await),
-                _ = remind.tick() => ("the search for appointments", self.remind().await),
+                _ = remind.tick() => ("the search for appointments", self.remind().await.map(|pause| remind.reset_after(pause))),
                 _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
                 _ = maintain.tick() => ("maintenance", self.maintain().await),
             };
@@ -135,19 +134,17 @@ impl Housekeeper {
         }
     }
 
-    async fn remind(&self) -> Result<(), DbError> {
-        let (lead, enabled) = {
-            let settings = self.settings.borrow();
-            (settings.reminder_lead, settings.reminders_enabled && !settings.paused)
-        };
-        if !enabled || !self.shared.guards.may_claim() {
-            return Ok(());
+    /// Returns how long to wait until the next search.
+    async fn remind(&self) -> Result<Duration, DbError> {
+        let settings = Arc::clone(&self.settings.borrow());
+        if !settings.reminders_enabled || settings.paused || !self.shared.guards.may_claim() {
+            return Ok(reminders::EVERY);
         }
-        let reminders = reminders::enqueue_due(&self.shared.database, lead).await?;
-        if reminders > 0 {
-            info!(reminders, "appointment reminders queued");
+        let search = reminders::enqueue_due(&self.shared.database, &settings.reminder_offsets, &self.zone).await?;
+        if search.made > 0 {
+            info!(reminders = search.made, "appointment reminders queued");
         }
-        Ok(())
+        Ok(search.pause())
     }
 
     /// Never in a copy: what it lacks, the original has sent.

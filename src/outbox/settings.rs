@@ -56,8 +56,8 @@ pub struct Settings {
     pub paused: bool,
     /// How long a message in doubt waits for proof.
     pub unknown_wait: Duration,
-    /// How long before an appointment its reminder goes out.
-    pub reminder_lead: Duration,
+    /// When reminders go out before an appointment, as staff wrote it; the database reads it.
+    pub reminder_offsets: String,
     /// Whether reminders are made at all.
     pub reminders_enabled: bool,
     /// Garage events within one minute above which all are held; 0: no limit.
@@ -111,7 +111,7 @@ impl Settings {
             version: -1,
             paused: true,
             unknown_wait: Duration::MAX,
-            reminder_lead: Duration::ZERO,
+            reminder_offsets: String::new(),
             reminders_enabled: false,
             stampede_limit: 0,
             catch_up: CatchUp::Off,
@@ -193,7 +193,7 @@ impl Settings {
             version,
             paused: truth("paused")?,
             unknown_wait: duration("unknown_wait")?,
-            reminder_lead: duration("appointment_reminder.lead")?,
+            reminder_offsets: text("appointment_reminder.offsets")?.to_owned(),
             reminders_enabled: truth("appointment_reminder.enabled")?,
             // The database takes whole numbers only.
             stampede_limit: text("stampede_limit")?.parse().unwrap_or_default(),
