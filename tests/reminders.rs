@@ -666,7 +666,7 @@ async fn an_appointment_without_a_time_of_day_is_reminded_the_evening_before_by_
     assert_eq!(
         world.gateway.received()[0].message,
         format!(
-            "Bonjour Sami, rappel de votre rendez-vous pour votre Kia Rio le {date}. En cas d'empêchement, merci de nous contacter."
+            "Bonjour Sami, rappel de votre rendez-vous pour votre Kia Rio le {date}. En cas d'empechement, merci de nous contacter."
         )
     );
 }
