@@ -614,9 +614,10 @@ async fn a_locked_table_of_the_garage_is_not_waited_for() {
     appointment(&world, 1, "now() + interval '5 hours'").await;
     let holder = support::session(&world.url).await;
     holder.batch("BEGIN; LOCK TABLE core_service IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let output = world
-        .psql(&world.url, "\\set VERBOSITY sqlstate\nSELECT sms_garage_remind('24h', 'Africa/Tunis', 500);\n")
-        .await;
+    // Should it wait after all, then not for ever.
+    let script = "\\set VERBOSITY sqlstate\nSET statement_timeout = '20s';\n\
+                  SELECT sms_garage_remind('24h', 'Africa/Tunis', 500);\n";
+    let output = world.psql(&world.url, script).await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("ERROR:  55P03"), "{}", shown(&output));
     holder.batch("COMMIT").await.unwrap();
     assert_eq!(search(&world, "24h").await, 1);
