@@ -16,6 +16,7 @@ pub const TIME_SEEDS: &[&str] = &[
     "-009999-01-01T00:00:00Z",
     "9999-12-31 23:59:59.999999999",
     "584554049253years",
+    "00220211 000212z",
 ];
 
 /// A time is read or refused, an hour alone lies ahead, and what is repeated of it cannot drive a terminal.
@@ -25,7 +26,7 @@ pub fn time(data: &[u8]) {
     match when::parse(&text, &now) {
         Ok(at) => {
             let _ = when::show(at, now.time_zone());
-            assert!(text.contains('-') || text.contains('+') || at >= now.timestamp(), "{text:?} is {at}");
+            assert!(text.contains('-') || at >= now.timestamp(), "{text:?} is {at}");
         }
         Err(problem) => assert!(!output::visible(&problem).chars().any(char::is_control)),
     }

@@ -12,14 +12,15 @@ use jiff::{Timestamp, ToSpan as _, Zoned};
 /// A sentence with examples.
 pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     let text = text.trim();
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
+    // Digits without dashes are rather a phone number, or two, than a date.
+    let dated = text.contains('-');
+    if let Some(timestamp) = text.parse::<Timestamp>().ok().filter(|_| dated) {
         return Ok(timestamp);
     }
     let unclear = || format!("\"{text}\" is no time; write for example \"2026-12-01 08:00\", 18:30, or 2h");
     // Text that names a zone or an offset was a timestamp; what is left is civil time. The date first: a time alone would
     // read the end of it and forget the day.
-    // A number of eight digits is rather a phone number than a date without its dashes.
-    if let Some(at) = text.parse::<DateTime>().ok().filter(|_| text.contains('-')) {
+    if let Some(at) = text.parse::<DateTime>().ok().filter(|_| dated) {
         return at.to_zoned(now.time_zone().clone()).map(|at| at.timestamp()).map_err(|_| unclear());
     }
     if let Ok(time) = text.parse::<Time>() {
@@ -62,9 +63,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_digits_are_no_date() {
+    fn digits_without_dashes_are_no_date() {
         let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-        assert!(parse("19220226", &now).is_err());
+        for text in ["19220226", "00220211 000212z", "20261201T0800+01"] {
+            assert!(parse(text, &now).is_err(), "{text}");
+        }
         assert!(parse("1922-02-26", &now).is_ok());
     }
 
