@@ -4,15 +4,15 @@
 //! No two of the oracles share code or tables:
 //!
 //! - `sms_splitter` answers everything: the character set, its units, the parts and what is in them.
-//! - `rusmpp-extra` encodes and cuts GSM-7 and the basic multilingual plane. It refuses surrogate pairs. Its extension table
-//!   lacks the form feed (0x0A in TS 23.038), so it is given `^` instead, which is as long.
-//! - `smpp-codec` is asked for the texts that `rusmpp-extra` refuses. It cuts UTF-16 every 67 units, whatever stands there: a
-//!   surrogate pair too, which a handset would show as two broken characters. Where it does, its octets are cut again. Its
-//!   GSM-7 table has no § and no form feed, and holds ` and the escape for characters; a text with a surrogate pair is UCS-2
-//!   in any table, so that does not matter here.
+//! - `rusmpp-extra` encodes and cuts GSM-7 and the basic multilingual plane. It refuses surrogate pairs. Its
+//!   extension table lacks the form feed (0x0A in TS 23.038), so it is given `^` instead, which is as long.
+//! - `smpp-codec` is asked for the texts that `rusmpp-extra` refuses. It cuts UTF-16 every 67 units, whatever stands
+//!   there: a surrogate pair too, which a handset would show as two broken characters. Where it does, its octets are
+//!   cut again. Its GSM-7 table has no § and no form feed, and holds ` and the escape for characters; a text with a
+//!   surrogate pair is UCS-2 in any table, so that does not matter here.
 //!
-//! All of them call an empty text one part; we say that there is nothing to send, so empty texts are counted but not compared.
-//! Every other text is compared with two of them.
+//! All of them call an empty text one part; we say that there is nothing to send, so empty texts are counted but not
+//! compared. Every other text is compared with two of them.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -142,8 +142,8 @@ fn agrees_with_rusmpp(text: &str) {
     assert_eq!(octets(text, encoding), theirs, "{text:?}");
 }
 
-/// Whether it cut a surrogate pair in two. Then its octets are cut again by the rule: a pair that does not fit goes into the
-/// next segment.
+/// Whether it cut a surrogate pair in two. Then its octets are cut again by the rule: a pair that does not fit goes
+/// into the next segment.
 fn agrees_with_smpp_codec(text: &str) -> bool {
     assert!(MessageSplitter::split(text.to_owned(), EncodingType::Gsm7Bit, SplitMode::Udh).is_err(), "{text:?}");
     let (mut theirs, _) = MessageSplitter::split(text.to_owned(), EncodingType::Ucs2, SplitMode::Udh).unwrap();

@@ -495,8 +495,8 @@ async fn results_that_cannot_be_written_stop_the_claims_and_are_written_when_the
     .await;
     let received = world.gateway.count();
     // It goes on trying to write, and claims nothing meanwhile.
-    daemon_asks(&world, "outbox/settle(").await;
-    daemon_asks(&world, "outbox/settle(").await;
+    daemon_asks(&world, "outbox/settle ").await;
+    daemon_asks(&world, "outbox/settle ").await;
     assert_eq!(world.gateway.count(), received);
     assert!(received <= 8, "{received} messages were sent although results could not be written");
     world.batch("ALTER TABLE sms_history_away RENAME TO sms_history").await;

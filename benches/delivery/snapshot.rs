@@ -154,7 +154,7 @@ async fn buffers(garage: &Garage, counted: bool) -> (f64, f64) {
     }
     let sum = |what: &str| {
         format!(
-            "SELECT sum({what}) FROM pg_stat_statements WHERE query LIKE '%outbox/claim(%' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            "SELECT sum({what}) FROM pg_stat_statements WHERE query LIKE '%outbox/claim %' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
     };
     (garage.number(&sum("shared_blks_hit + shared_blks_read")).await, garage.number(&sum("rows")).await)

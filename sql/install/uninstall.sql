@@ -19,3 +19,12 @@ DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_e
   sms_optin(text, text, text), sms_consent_give(text, text, text, text, text), sms_consent_revoke(text, text, text), sms_optout_add(text[], text, text, text),
   sms_receive_reply(text, text, text), sms_optout_alarm(), sms_join(bigint, bigint, bigint[]),
   sms_adopt(text), sms_identity(), sms_system_identifier(), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text);
+-- Functions that keep the plans of statements; what they return differs from version to version.
+DO $$
+DECLARE
+  kept regprocedure;
+BEGIN
+  FOR kept IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'sms\_kept\_%' LOOP
+    EXECUTE format('DROP FUNCTION %s', kept);
+  END LOOP;
+END $$;

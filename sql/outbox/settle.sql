@@ -1,4 +1,5 @@
 -- outbox/settle(ids bigint[], tokens bigint[], statuses text[], reasons text[], details text[], recipients text[], langs text[], bodies text[], encodings text[], segments int[], providers text[], provider_message_ids text[], template_versions int[])
+-- kept, returns (id bigint)
 -- Moves finished messages to history. Only a row that still carries the token of the claim is ours to settle; an id that does
 -- not come back is somebody else's by now. Run twice, the second run finds nothing: harmless.
 WITH result AS (

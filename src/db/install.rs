@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::{DbError, Target};
+use super::{DbError, Target, statement};
 
 /// Longest wait for a lock on a table of the garage, in milliseconds: a blink for whoever waits behind us.
 const LOCK_TIMEOUT: &str = "500ms";
@@ -237,6 +237,9 @@ async fn plan(client: &Client, role: Option<&str>) -> Result<Plan, InstallError>
     for text in GARAGE {
         sql.push_str(text);
         sql.push('\n');
+    }
+    for (_, statement) in statement::all() {
+        sql.push_str(statement.definition().unwrap_or_default());
     }
     let _ =
         writeln!(sql, "SELECT set_config('ecar_sms.role', {}, true);", literal(role.as_deref().unwrap_or_default()));

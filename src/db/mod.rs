@@ -77,7 +77,7 @@ impl Database {
     pub async fn query(&self, statement: &Statement, arguments: &[Argument<'_>]) -> Result<Vec<Row>, DbError> {
         let arguments = statement.bind(arguments)?;
         let client = self.pool.get().await.map_err(DbError::from_pool)?;
-        match tokio::time::timeout(STATEMENT_TIMEOUT, client.query_typed(statement.text(), &arguments)).await {
+        match tokio::time::timeout(STATEMENT_TIMEOUT, client.query_typed(statement.sent(), &arguments)).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) => {
                 let error = DbError::from(error);

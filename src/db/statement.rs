@@ -3,6 +3,11 @@
 //! `-- outbox/claim(floor bigint, slots bigint, ...)` names the statement, its arguments and their types. The types are
 //! sent with the statement, so that the server plans and runs it in one round trip; the names are checked at every call,
 //! so that two arguments of one type cannot change places unseen.
+//!
+//! A file whose second line is `-- kept, returns (id bigint, ...)` is run so often that planning it would cost more than running it. The
+//! installer makes a function of its text, and what is sent is the call: the server keeps the plans of a function's statements for as long
+//! as a connection lives, also behind a pooler in transaction mode, where a prepared statement would be lost
+//! (docs/adr/0017-kept-plans.md).
 
 use std::sync::LazyLock;
 
@@ -16,6 +21,51 @@ pub struct Statement {
     name: String,
     text: &'static str,
     parameters: Vec<(String, Type)>,
+    kept: Option<Kept>,
+}
+
+/// The function that keeps the plan of a statement.
+#[derive(Debug)]
+struct Kept {
+    call: String,
+    definition: String,
+}
+
+/// How a kept statement is planned: once for all arguments, through indexes and in their order, whatever the statistics say of a table
+/// that is empty now and full in a moment.
+pub const KEPT_PLANNING: [&str; 5] = [
+    "plan_cache_mode = force_generic_plan",
+    "enable_seqscan = off",
+    "enable_bitmapscan = off",
+    "enable_sort = off",
+    "jit = off",
+];
+
+impl Kept {
+    fn parse(name: &str, arguments: &str, count: usize, text: &str) -> Result<Option<Self>, String> {
+        let Some(second) = text.lines().nth(1).and_then(|line| line.strip_prefix("-- kept, returns (")) else {
+            return Ok(None);
+        };
+        let columns = second.strip_suffix(')').ok_or_else(|| format!("{name}: {second}"))?;
+        let function = format!("sms_kept_{}", name.rsplit('/').next().unwrap_or(name));
+        let types: Vec<&str> = arguments.split(", ").filter_map(|argument| Some(argument.split_once(' ')?.1)).collect();
+        let types = types.join(", ");
+        let placeholders: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+        let planning: Vec<String> = KEPT_PLANNING.iter().map(|setting| format!("SET {setting}")).collect();
+        // Dropped first: what it returns may have changed since the version before.
+        let definition = format!(
+            "DROP FUNCTION IF EXISTS {function}({types});\n\
+             CREATE FUNCTION {function}({types}) RETURNS TABLE ({columns})\n\
+             LANGUAGE plpgsql SET search_path FROM CURRENT {} AS $kept$\n\
+             #variable_conflict use_column\n\
+             BEGIN\nRETURN QUERY\n{text};\nEND $kept$;\n",
+            planning.join(" ")
+        );
+        Ok(Some(Self {
+            call: format!("/* {name} */ SELECT * FROM {function}({})", placeholders.join(", ")),
+            definition,
+        }))
+    }
 }
 
 impl Statement {
@@ -30,7 +80,7 @@ impl Statement {
         let Some((name, arguments)) = signature else {
             return Err(format!("the first line is no signature: {first}"));
         };
-        let parameters = arguments
+        let parameters: Vec<(String, Type)> = arguments
             .split(',')
             .map(str::trim)
             .filter(|argument| !argument.is_empty())
@@ -39,7 +89,8 @@ impl Statement {
                 Ok((label.to_owned(), type_named(word).ok_or_else(|| format!("{name}: unknown type {word}"))?))
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self { name: name.to_owned(), text, parameters })
+        let kept = Kept::parse(name, arguments, parameters.len(), text)?;
+        Ok(Self { name: name.to_owned(), text, parameters, kept })
     }
 
     /// The name, which is the path of its file below `sql/` without the ending.
@@ -47,9 +98,19 @@ impl Statement {
         &self.name
     }
 
-    /// The text sent to the server.
+    /// The text of the file.
     pub fn text(&self) -> &'static str {
         self.text
+    }
+
+    /// What is sent to the server: the text, or the call of the function that keeps its plan.
+    pub(super) fn sent(&self) -> &str {
+        self.kept.as_ref().map_or(self.text, |kept| kept.call.as_str())
+    }
+
+    /// The SQL that makes the function, where the statement has one.
+    pub(super) fn definition(&self) -> Option<&str> {
+        self.kept.as_ref().map(|kept| kept.definition.as_str())
     }
 
     /// Pairs the arguments with their types, and refuses labels that are not those of the signature.

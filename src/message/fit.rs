@@ -1,7 +1,7 @@
 //! How a text is made to cost less: other words for the characters that force it into UCS-2.
 //!
-//! Owns the three policies; [`super::encoding`] counts and [`super::rewording`] has the words. A text that is in GSM-7 is never
-//! touched. Where a policy may not change a text, or changing it saves nothing, it goes as it is; only
+//! Owns the three policies; [`super::encoding`] counts and [`super::rewording`] has the words. A text that is in
+//! GSM-7 is never touched. Where a policy may not change a text, or changing it saves nothing, it goes as it is; only
 //! [`EncodingPolicy::Force`] can fail, and says which characters it has no words for.
 
 use std::borrow::Cow;
@@ -86,8 +86,8 @@ fn listed(characters: &[(usize, char)]) -> String {
 }
 
 /// The text as the policy wants it. `names` are the values in it that somebody is called by: with `keep_names`,
-/// [`EncodingPolicy::Fit`] changes nothing at all where it would have to change one of them (canonically equivalent forms
-/// of a name are the same name).
+/// [`EncodingPolicy::Fit`] changes nothing at all where it would have to change one of them (canonically equivalent
+/// forms of a name are the same name).
 ///
 /// A text that is in GSM-7 already costs one [`measure`] and no allocation.
 ///
@@ -139,7 +139,8 @@ fn changes_a_name(names: &[&str], text: &str, reworded: &str) -> bool {
     })
 }
 
-/// Units (septets or UTF-16 code units) that a fixed text of `fixed_units` leaves to its values, if it is to be one segment.
+/// Units (septets or UTF-16 code units) that a fixed text of `fixed_units` leaves to its values, if it is to be one
+/// segment.
 pub fn room(fixed_units: usize, encoding: Encoding) -> usize {
     encoding.limits().0.saturating_sub(fixed_units)
 }
@@ -338,7 +339,8 @@ mod tests {
                     prop_assert!(same.contains(&name.nfc().collect::<String>()), "{:?} in {:?}", name, same);
                 }
             }
-            prop_assert_eq!(&*apply(EncodingPolicy::Fit, &fitted.text, &names, keep_names).unwrap().text, &*fitted.text);
+            let again = apply(EncodingPolicy::Fit, &fitted.text, &names, keep_names).unwrap();
+            prop_assert_eq!(again.text, &*fitted.text);
         }
 
         #[test]
