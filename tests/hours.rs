@@ -219,6 +219,11 @@ async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text(
     let id = world.value("SELECT id FROM sms_message WHERE source_id = 10").await;
     let head = world.value("SELECT id FROM sms_message WHERE source_id = 1").await;
     assert!(world.value(&format!("SELECT detail FROM sms_message WHERE id = {id}")).await.ends_with(&head));
+    // Sent again, it tells them again.
+    world.batch(&format!("SELECT sms_resend({head})")).await;
+    let _daemon = world.daemon().await;
+    world.gateway_receives(3).await;
+    assert_eq!(world.gateway.received()[2].message, told);
 }
 
 #[tokio::test]

@@ -520,9 +520,10 @@ BEGIN
 END $$;
 
 -- Each message keeps the version of the template that it was made with; a joined one names the other jobs of its text.
-ALTER TABLE sms_history ADD COLUMN template_version int;
+ALTER TABLE sms_history ADD COLUMN template_version int, ADD COLUMN joined bigint[];
 ALTER TABLE sms_outbox ADD COLUMN joined bigint[];
 COMMENT ON COLUMN sms_history.template_version IS '0: the built-in text; NULL: a text of its own, or none was made.';
+COMMENT ON COLUMN sms_history.joined IS 'Further services told in this text.';
 COMMENT ON COLUMN sms_outbox.joined IS 'Further services of the same customer, told in this text.';
 
 -- Several completed services of one customer in one text: the others are settled as joined in the statement that ties them to the message
@@ -557,6 +558,19 @@ BEGIN
   UPDATE sms_outbox o SET joined = coalesce(o.joined, '{}') || sources WHERE o.id = message_id AND taken <> '{}';
   RETURN taken;
 END $$;
+
+-- As before, with the services that are told together.
+CREATE OR REPLACE FUNCTION sms_settle_by_hand(message_id bigint, new_status text, new_reason text, new_detail text) RETURNS void
+LANGUAGE sql SET search_path FROM CURRENT AS $$
+  WITH gone AS (DELETE FROM sms_outbox o WHERE o.id = message_id RETURNING o.*)
+  INSERT INTO sms_history (id, kind, source_id, recipient, lang, body, status, reason, detail, encoding, segments, provider, provider_message_id,
+                           attempts, requested_by, resend_of, source_at, created_at, not_before, claimed_at, lease_owner, joined)
+  SELECT g.id, g.kind, g.source_id, coalesce(a.recipient, g.recipient), g.lang, coalesce(g.body, a.body), new_status, new_reason, new_detail,
+         a.encoding, a.segments, a.provider, a.provider_message_id, g.attempt, g.requested_by, g.resend_of, g.source_at, g.created_at,
+         g.not_before, g.claimed_at, g.lease_owner, g.joined
+  FROM gone g
+  LEFT JOIN LATERAL (SELECT * FROM sms_attempt t WHERE t.message_id = g.id ORDER BY t.attempt DESC LIMIT 1) a ON true;
+$$;
 
 -- As before, with the version of the template.
 CREATE OR REPLACE VIEW sms_message AS
@@ -603,9 +617,9 @@ BEGIN
     IF old.id IS NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('ecar-sms: there is no message %s', message_id);
     END IF;
-    INSERT INTO sms_outbox (kind, source_id, recipient, body, lang, requested_by, resend_of)
+    INSERT INTO sms_outbox (kind, source_id, recipient, body, lang, requested_by, resend_of, joined)
     SELECT old.kind, old.source_id, CASE WHEN old.source_id IS NULL THEN old.recipient END, CASE WHEN old.source_id IS NULL THEN old.body END,
-           CASE WHEN old.source_id IS NULL THEN old.lang END, by, message_id
+           CASE WHEN old.source_id IS NULL THEN old.lang END, by, message_id, old.joined
     RETURNING id INTO new_id;
   END IF;
   INSERT INTO sms_event (message_id, what, detail, by) VALUES (message_id, 'resent', 'as message ' || new_id, by);

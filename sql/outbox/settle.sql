@@ -10,13 +10,13 @@ WITH result AS (
   WHERE o.id = r.id AND o.lease_token = r.token AND o.state IN ('sending', 'unknown')
   RETURNING o.id, o.kind, o.source_id, coalesce(r.recipient, o.recipient) AS recipient, coalesce(r.lang, o.lang) AS lang, coalesce(r.body, o.body) AS body,
             r.status, r.reason, r.detail, r.encoding, r.segments, r.provider, r.provider_message_id, o.attempt, o.requested_by, o.resend_of,
-            o.source_at, o.created_at, o.not_before, o.claimed_at, o.lease_owner, r.template_version
+            o.source_at, o.created_at, o.not_before, o.claimed_at, o.lease_owner, r.template_version, o.joined
 )
 INSERT INTO sms_history (id, kind, source_id, recipient, lang, body, status, reason, detail, encoding, segments, provider, provider_message_id,
                          attempts, requested_by, resend_of, source_at, created_at, not_before, claimed_at, sent_at, lease_owner,
-                         template_version)
+                         template_version, joined)
 SELECT id, kind, source_id, recipient, lang, body, status, reason, detail, encoding, segments, provider, provider_message_id,
        attempt, requested_by, resend_of, source_at, created_at, not_before, claimed_at,
-       CASE WHEN status = 'sent' THEN clock_timestamp() END, lease_owner, template_version
+       CASE WHEN status = 'sent' THEN clock_timestamp() END, lease_owner, template_version, joined
 FROM gone
 RETURNING id

@@ -94,7 +94,7 @@ pub(super) fn complain(bad: &[(u64, String)]) {
     }
 }
 
-fn entries(bytes: &[u8], columns: &[Column<'_>]) -> anyhow::Result<Vec<Entry>> {
+pub(super) fn entries(bytes: &[u8], columns: &[Column<'_>]) -> anyhow::Result<Vec<Entry>> {
     let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let count = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
     let delimiter = [b';', b'\t', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',');

@@ -23,7 +23,9 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     if let Some(at) = text.parse::<DateTime>().ok().filter(|_| dated) {
         return at.to_zoned(now.time_zone().clone()).map(|at| at.timestamp()).map_err(|_| unclear());
     }
-    if let Ok(time) = text.parse::<Time>() {
+    // Digits and colons alone: of "20261201T0800+01" it would be the hour, without its day.
+    let hour = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    if let Some(time) = text.parse::<Time>().ok().filter(|_| hour) {
         let today = now.date().to_datetime(time);
         let zone = now.time_zone().clone();
         let at = today.to_zoned(zone.clone()).map_err(|_| unclear())?;

@@ -10,9 +10,10 @@ use jiff::tz::TimeZone;
 use super::encoding::{Encoding, encode_gsm7, encode_ucs2, forces_ucs2, measure, segments};
 use super::facts::{Facts, VALUE_LIMIT_CHARS, clean};
 use super::fit::{EncodingPolicy, apply, forcing, transliterate};
+use super::hours::{Calendar, Dates, Days, Hours, Opening, Window};
 use super::kind::Kind;
 use super::phone::{Countries, Normalised, normalise};
-use super::template::{DEFAULT_LANG, TEXT_LIMIT_CHARS, Text, Texts};
+use super::template::{DEFAULT_LANG, TEXT_LIMIT_CHARS, Template, Text, Texts};
 
 /// Octets of one SMS (3GPP TS 23.040), and of one that is a part of a long message.
 const SEGMENT_OCTETS: usize = 140;
@@ -147,6 +148,49 @@ pub fn texts(data: &[u8]) {
     }
 }
 
+/// Beginnings for [`template`]: a template, or the value of a setting.
+pub const TEMPLATE_SEEDS: &[&str] = &[
+    "Bonjour{% if first_name %} {{ first_name }}{% endif %}, votre {{ car_make }} {{ car_model }} est prête le {{ date_text }}.",
+    "{% if not time %}{# rien #}{% else %}à {{ time }}{% endif %}",
+    "{% for a in [1,2,3] %}{% for b in [1,2,3] %}{{ a ~ b }}{% endfor %}{% endfor %}",
+    "{{ first_name * 999999 }}{{ [[[[[[[[1]]]]]]]] }}{% raw %}{{{% endraw %}",
+    "{{ weekday",
+    "10:00-12:00, 20:30-24:00",
+    "mon-thu, sat",
+    "05-01, 2027-03-10, 2027-02-08..2027-03-09",
+];
+
+/// Segments that a template may make here.
+const TEMPLATE_SEGMENTS: u32 = 4;
+
+/// A template is refused with a sentence, or makes texts of no more segments than allowed; hours, days and dates are read or refused.
+pub fn template(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for kind in Kind::ALL {
+        let template = Template {
+            kind,
+            lang: DEFAULT_LANG.to_owned(),
+            version: 1,
+            body: text.clone().into_owned(),
+            encoding: None,
+        };
+        match Texts::check(&template, EncodingPolicy::Fit, TEMPLATE_SEGMENTS) {
+            Ok(made) => assert!((1..=TEMPLATE_SEGMENTS).contains(&made.segments), "{text:?} makes {made:?}"),
+            Err(refused) => assert!(!refused.to_string().is_empty()),
+        }
+        // Whatever went round the check: no text, or one within its limit.
+        let (texts, _) = Texts::new(vec![template]);
+        if let Ok(made) = texts.render(kind, DEFAULT_LANG, &Facts::default(), &[], &TimeZone::UTC) {
+            assert!(made.body.chars().count() <= TEXT_LIMIT_CHARS);
+        }
+    }
+    let _ = (text.parse::<Days>(), text.parse::<Dates>());
+    if let Ok(hours) = text.parse::<Hours>() {
+        let window = Window { hours: hours.clone(), ramadan_hours: hours, ..Window::always() };
+        assert_ne!(window.at(Timestamp::UNIX_EPOCH, &TimeZone::UTC, &Calendar::default()), Opening::Never, "{text:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +201,7 @@ mod tests {
         PHONE_SEEDS.iter().for_each(|seed| phone(seed.as_bytes()));
         ENCODING_SEEDS.iter().for_each(|seed| encoding(seed.as_bytes()));
         TEXTS_SEEDS.iter().for_each(|seed| texts(seed.as_bytes()));
+        TEMPLATE_SEEDS.iter().for_each(|seed| template(seed.as_bytes()));
     }
 
     proptest! {
@@ -174,6 +219,13 @@ mod tests {
         #[test]
         fn a_text_is_cut_into_segments_that_fit(text in "[a-zéç€\\[~🚗م]{0,400}") {
             encoding(text.as_bytes());
+        }
+
+        #[test]
+        fn no_template_and_no_setting_upsets_the_reader(
+            text in "([{}%# a-z_|()'0-9,:.-]{0,20}|\\{\\{ first_name \\}\\}|\\{% (if time|else|endif|for a in b|endfor) %\\}){0,12}"
+        ) {
+            template(text.as_bytes());
         }
 
         #[test]
