@@ -86,6 +86,10 @@ fn print(message: &Message, zone: &TimeZone) {
             .collect::<Vec<_>>()
             .join(": "),
     );
+    if message.status == "held" {
+        let id = message.id;
+        line("next", format!("it waits for you: ecar-sms release {id} sends it, ecar-sms cancel {id} does not"));
+    }
     if let Some(recipient) = &message.recipient {
         line("to", recipient.clone());
     }
