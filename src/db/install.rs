@@ -32,8 +32,9 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "ladder", include_str!("../../sql/migrations/0004_ladder.sql")),
     (5, "guards", include_str!("../../sql/migrations/0005_guards.sql")),
     (6, "cheaper", include_str!("../../sql/migrations/0006_cheaper.sql")),
-    (7, "rules", include_str!("../../sql/migrations/0007_rules.sql")),
+    (7, "texts", include_str!("../../sql/migrations/0007_texts.sql")),
     (8, "reminders", include_str!("../../sql/migrations/0008_reminders.sql")),
+    (9, "people", include_str!("../../sql/migrations/0009_people.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
@@ -70,7 +71,8 @@ const OUR_TABLES: &[(i32, &[&str])] = &[
         ],
     ),
     (2, &["sms_setting"]),
-    (7, &["sms_template", "sms_contact", "sms_consent", "sms_optout_import", "sms_inbound"]),
+    (7, &["sms_template"]),
+    (9, &["sms_contact", "sms_consent", "sms_optout_import", "sms_inbound"]),
 ];
 
 /// The role that gets the daemon's privileges when it exists and no other is named.

@@ -1,7 +1,7 @@
 //! What is on record of numbers beyond the garage's own tables: language, opt-out, consent.
 //!
 //! The sender asks for a batch ([`of`]); the rest is what staff ask. The database keeps the rows sound and the ledger of consent
-//! complete, however they are written (`sql/migrations/0007_rules.sql`).
+//! complete, however they are written (`sql/migrations/0009_people.sql`).
 
 use std::collections::{BTreeMap, HashMap};
 

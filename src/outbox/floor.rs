@@ -117,7 +117,9 @@ impl Floor {
         }
         self.busy = look.full;
         self.high = self.high.max(look.claimed);
-        while let Some((ids, over)) = self.marks.front().copied() {
+        // Only a look from the floor has seen what committed late; one that began above it may have passed it by.
+        let from_floor = start <= self.safe;
+        while let Some((ids, over)) = self.marks.front().copied().filter(|_| from_floor) {
             if look.xmin < over {
                 break;
             }
@@ -204,6 +206,25 @@ mod tests {
             at += Duration::from_secs(1);
             assert!(floor.safe <= claimed);
         }
+    }
+
+    #[test]
+    fn a_look_from_above_does_not_lift_the_floor_over_what_has_committed_late() {
+        let now = Instant::now();
+        let mut floor = Floor::new(now);
+        let busy = |claimed, xmin, xmax| Look { claimed, full: true, ..look(1000, xmin, xmax) };
+        // Transaction 55 holds an id below those that are claimed meanwhile.
+        floor.learn(0, busy(100, 55, 60), now);
+        floor.learn(0, busy(200, 55, 70), now + SETTLE);
+        // It commits, and the next look begins above it.
+        let start = floor.start(now + SETTLE + Duration::from_millis(10));
+        assert_eq!(start, 200);
+        floor.learn(start, busy(300, 90, 90), now + SETTLE + Duration::from_millis(10));
+        // The next one from the floor still finds it, and then the floor rises.
+        let sweep = now + SETTLE + SWEEP_EVERY;
+        assert_eq!(floor.start(sweep), 0);
+        floor.learn(0, busy(400, 95, 95), sweep);
+        assert_eq!(floor.safe, 400);
     }
 
     #[test]
