@@ -77,8 +77,10 @@ async fn invoice(world: &World, number: i64, amount: &str) {
 }
 
 /// Messages wait while this is set, so that a test can look at them.
-async fn pause(world: &World) {
+/// Until the daemon has noticed, it may claim a message and give it back.
+async fn pause(world: &World, daemon: &support::Daemon) {
     assert_eq!(post(world, "/v1/pause", "").await.status, 200);
+    support::until("the daemon noticed", async || daemon.log().contains("paused by setting")).await;
 }
 
 #[tokio::test]
@@ -317,7 +319,7 @@ fn nix_uid() -> u32 {
 async fn a_message_that_cannot_be_taken_is_refused_with_a_sentence_and_leaves_nothing() {
     let world = World::new().await;
     let daemon = world.daemon().await;
-    pause(&world).await;
+    pause(&world, &daemon).await;
     let long = format!(r#"{{"kind":"custom","recipient":"20 000 001","body":"{}"}}"#, "x".repeat(1_601));
     let deep = "[".repeat(20_000);
     let deep_field = format!(r#"{{"kind":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -384,7 +386,7 @@ async fn messages_are_listed_newest_first_and_by_every_filter() {
     world.complete(1).await;
     world.gateway_receives(2).await;
     world.settled().await;
-    pause(&world).await;
+    pause(&world, &daemon).await;
     let waiting = world.enqueue("20 000 004", "quatre").await;
     let old = world.enqueue("20 000 005", "cinq").await;
     world.batch(&format!("UPDATE sms_outbox SET created_at = now() - interval '3 hours' WHERE id = {old}")).await;
@@ -438,7 +440,7 @@ async fn messages_are_listed_newest_first_and_by_every_filter() {
 async fn resend_cancel_and_release_do_what_the_state_allows_and_answer_409_otherwise() {
     let world = World::new().await;
     let daemon = world.daemon().await;
-    pause(&world).await;
+    pause(&world, &daemon).await;
     let act = async |id: i64, action: &str| post(&world, &format!("/v1/messages/{id}/{action}"), "").await;
 
     let queued = world.enqueue("20 000 001", "un").await;
