@@ -289,6 +289,7 @@ impl Filling {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::samples::{invoice, reminder, service};
     use super::*;
 
     /// The default alphabet in the order of TS 23.038, without the escape.
@@ -304,27 +305,6 @@ mod tests {
 
     fn ucs2(units: usize, segments: u32) -> Measure {
         Measure { encoding: Encoding::Ucs2, units, segments }
-    }
-
-    fn service(first_name: &str, car: &str) -> String {
-        format!(
-            "Bonjour {first_name}, votre service pour {car} est terminé. \
-             Merci de nous contacter pour récupérer votre véhicule."
-        )
-    }
-
-    fn invoice(first_name: &str, number: &str, amount: &str, car: &str) -> String {
-        format!(
-            "Bonjour {first_name}, une nouvelle facture ({number}) de {amount} DT pour votre {car} a été émise. \
-             Merci de votre confiance."
-        )
-    }
-
-    fn reminder(first_name: &str, car: &str, date: &str) -> String {
-        format!(
-            "Bonjour {first_name}, rappel de votre rendez-vous pour votre {car} le {date} à 09:30. \
-             En cas d'empêchement, merci de nous contacter."
-        )
     }
 
     #[test]

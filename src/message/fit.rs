@@ -151,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
     use unicode_normalization::UnicodeNormalization;
 
+    use super::super::samples::{invoice, reminder, service};
     use super::*;
 
     fn fit(text: &str) -> Fitted<'_> {
@@ -159,27 +160,6 @@ mod tests {
 
     fn fit_but_names<'a>(text: &'a str, names: &[&str]) -> Fitted<'a> {
         apply(EncodingPolicy::Fit, text, names, true).unwrap()
-    }
-
-    fn service(first_name: &str, car: &str) -> String {
-        format!(
-            "Bonjour {first_name}, votre service pour {car} est terminé. \
-             Merci de nous contacter pour récupérer votre véhicule."
-        )
-    }
-
-    fn invoice(first_name: &str, number: &str, amount: &str, car: &str) -> String {
-        format!(
-            "Bonjour {first_name}, une nouvelle facture ({number}) de {amount} DT pour votre {car} a été émise. \
-             Merci de votre confiance."
-        )
-    }
-
-    fn reminder(first_name: &str, car: &str, date: &str) -> String {
-        format!(
-            "Bonjour {first_name}, rappel de votre rendez-vous pour votre {car} le {date} à 09:30. \
-             En cas d'empêchement, merci de nous contacter."
-        )
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod phone;
 pub mod policy;
 pub mod reason;
 pub mod rewording;
+#[cfg(test)]
+mod samples;
 pub mod template;
 pub mod variables;
 pub mod words;
