@@ -25,10 +25,6 @@ async fn close(world: &World, category: &str) {
         .await;
 }
 
-async fn open(world: &World, category: &str) {
-    world.batch(&format!("SELECT sms_set('{category}.hours', '00:00-24:00')")).await;
-}
-
 const WAITING: &str = "SELECT count(*) FROM sms_outbox WHERE state = 'queued' AND reason = 'quiet_hours' AND next_at > now() + interval '90 minutes'";
 
 #[tokio::test]
@@ -61,9 +57,11 @@ async fn what_falls_outside_of_the_hours_waits_for_them_and_goes_out_once_when_t
     let _daemon = world.daemon().await;
     world.value_becomes(WAITING, "3").await;
     // Wider hours are in force at once, also for what waits.
-    for category in ["transactional", "service", "marketing"] {
-        open(&world, category).await;
-    }
+    world
+        .batch(
+            "SELECT sms_set('transactional.hours', '00:00-24:00'), sms_set('service.hours', '00:00-24:00'), sms_set('marketing.hours', '00:00-24:00')",
+        )
+        .await;
     world.gateway_receives(5).await;
     world.settled().await;
     assert_eq!(world.gateway.count(), 5);
@@ -201,7 +199,10 @@ async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text(
         VALUES (10, 'Peugeot', '208', 2020, '10 TN 1', 'gasoline', 1, now(), now(), 1, 0);
         INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
         VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false), (11, 'Freins', '', 'in_progress', now(), now(), now(), 1, false)").await;
-    for service in [1, 2, 10, 11] {
+    // The first a second before the others, so that it goes out while they wait.
+    world.complete(1).await;
+    world.value_becomes("SELECT clock_timestamp() - created_at > interval '1 second' FROM sms_outbox", "t").await;
+    for service in [2, 10, 11] {
         world.complete(service).await;
     }
     world.gateway_receives(2).await;
@@ -238,6 +239,8 @@ async fn a_joined_text_survives_a_kill_and_tells_each_service_once() {
         VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false)").await;
     world.complete(1).await;
     world.complete(10).await;
+    // Both have waited when the daemon looks: one claim takes them.
+    world.value_becomes("SELECT min(clock_timestamp() - created_at) > interval '1 second' FROM sms_outbox", "t").await;
     // Dies when the second has been tied to the first, before anything is written.
     world.set("ECAR_SMS_CRASH", "before_journal_begin");
     let mut killed = world.spawn_daemon();
