@@ -199,10 +199,7 @@ async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text(
         VALUES (10, 'Peugeot', '208', 2020, '10 TN 1', 'gasoline', 1, now(), now(), 1, 0);
         INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
         VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false), (11, 'Freins', '', 'in_progress', now(), now(), now(), 1, false)").await;
-    // The first a second before the others, so that it goes out while they wait.
-    world.complete(1).await;
-    world.value_becomes("SELECT clock_timestamp() - created_at > interval '1 second' FROM sms_outbox", "t").await;
-    for service in [2, 10, 11] {
+    for service in [1, 2, 10, 11] {
         world.complete(service).await;
     }
     world.gateway_receives(2).await;
@@ -225,6 +222,88 @@ async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text(
     let _daemon = world.daemon().await;
     world.gateway_receives(3).await;
     assert_eq!(world.gateway.received()[2].message, told);
+}
+
+#[tokio::test]
+async fn services_that_are_due_in_the_same_moment_are_told_together_whoever_claims_them() {
+    const CUSTOMERS: usize = 60;
+    let world = World::new().await;
+    world.batch("SELECT sms_set('service_completed.join', '2s'), sms_set('stampede_limit', '0')").await;
+    for customer in 1..=CUSTOMERS {
+        let number = i64::try_from(customer).unwrap();
+        world.service(number, &format!("20 000 {customer:03}"), "in_progress").await;
+        world
+            .batch(&format!(
+                "INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
+                 VALUES ({number} + 1000, 'Freins', '', 'in_progress', now(), now(), now(), {number}, false)"
+            ))
+            .await;
+    }
+    let one = world.daemon().await;
+    let mut other = world.command(["-v", "run"]);
+    let state = world.directory().join("other");
+    std::fs::create_dir(&state).unwrap();
+    other.env("ECAR_SMS_SOCKET", world.directory().join("other.sock")).env("STATE_DIRECTORY", &state);
+    let two = world.spawn(other);
+    support::until("both work", async || {
+        two.log().contains("daemons=2") && two.log().contains("listening") && one.log().contains("daemons=2")
+    })
+    .await;
+    for number in 1..=i64::try_from(CUSTOMERS).unwrap() {
+        world.complete(number).await;
+        world.complete(number + 1000).await;
+    }
+    world.gateway_receives(CUSTOMERS).await;
+    world.settled().await;
+    assert_eq!(world.gateway.count(), CUSTOMERS);
+    assert_eq!(world.count("SELECT count(*) FROM sms_history WHERE reason = 'joined'").await, 60);
+    assert_eq!(world.count("SELECT count(DISTINCT recipient) FROM sms_history WHERE status = 'sent'").await, 60);
+}
+
+#[tokio::test]
+async fn of_two_services_in_two_claims_the_first_to_go_out_takes_the_other_and_what_goes_out_is_not_taken() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.service(number, "20 000 001", "completed").await;
+    }
+    world
+        .batch(
+            "DELETE FROM sms_outbox;
+             INSERT INTO sms_outbox (kind, source_id, requested_by) SELECT 'service_completed', i, NULL FROM generate_series(1, 3) i;
+             UPDATE sms_outbox SET state = 'sending', attempt = 1, lease_token = source_id, lease_until = now() + interval '1 hour', next_at = now(),
+                    reason = CASE WHEN source_id < 3 THEN 'joining' END",
+        )
+        .await;
+    let tie = async |source: i64| {
+        let ids = "(SELECT array_agg(id ORDER BY id) FROM sms_outbox)";
+        let tied = format!(
+            "SELECT coalesce(array_to_string(sms_join((SELECT o.id FROM sms_outbox o WHERE source_id = {source}), {source}, '+21620000001', {ids}), ','), 'taken')"
+        );
+        world.value(&tied).await
+    };
+    // Nobody may take the third along: it has not waited, and its claim does not ask.
+    let first = world.value("SELECT id FROM sms_outbox WHERE source_id = 1").await;
+    assert_eq!(tie(2).await, first);
+    assert_eq!(tie(1).await, "taken");
+    // The second goes out now, and is not taken by the third.
+    assert_eq!(tie(3).await, "");
+    assert_eq!(world.value("SELECT string_agg(source_id || coalesce(array_to_string(joined, ','), '-'), ' ' ORDER BY id) FROM sms_outbox").await, "21 3");
+}
+
+#[tokio::test]
+async fn hours_that_change_while_a_message_is_looked_at_by_the_old_ones_are_in_force_for_it_too() {
+    let world = World::new().await;
+    close(&world, "marketing").await;
+    world.batch("SELECT sms_consent_give('20 000 003', 'formulaire', 'oui')").await;
+    let _daemon = world.daemon().await;
+    let staff = support::session(&world.url).await;
+    staff.batch("BEGIN; SELECT sms_set('marketing.hours', '00:00-24:00'), sms_set('marketing.ramadan_hours', '00:00-24:00')").await.unwrap();
+    world.batch("INSERT INTO sms_outbox (kind, recipient, body) VALUES ('campaign', '20 000 003', 'Promotion')").await;
+    world.value_becomes(WAITING, "1").await;
+    staff.batch("COMMIT").await.unwrap();
+    world.gateway_receives(1).await;
+    world.settled().await;
+    assert_eq!(world.gateway.count(), 1);
 }
 
 #[tokio::test]

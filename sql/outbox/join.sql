@@ -1,3 +1,3 @@
--- outbox/join(id bigint, token bigint, others bigint[])
--- Ties waiting and claimed messages of the same customer to one that is about to go out; returns which.
-SELECT joined AS id FROM unnest(sms_join($1, $2, $3)) joined
+-- outbox/join(id bigint, token bigint, customer text, others bigint[])
+-- A message is about to go out: ties others of the same customer to it and returns which; null when it was itself tied to another.
+SELECT sms_join($1, $2, $3, $4) AS taken

@@ -35,6 +35,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (7, "texts", include_str!("../../sql/migrations/0007_texts.sql")),
     (8, "reminders", include_str!("../../sql/migrations/0008_reminders.sql")),
     (9, "people", include_str!("../../sql/migrations/0009_people.sql")),
+    (10, "in_flight", include_str!("../../sql/migrations/0010_in_flight.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.

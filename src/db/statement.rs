@@ -172,6 +172,8 @@ statements! {
     NEIGHBOURS = "outbox/neighbours";
     /// Frees rows of ours that were never handed out.
     UNCLAIM = "outbox/unclaim";
+    /// After hours were changed.
+    RECONSIDER = "outbox/reconsider";
     /// Finds rows of dead owners.
     RESCUE = "outbox/rescue";
     /// Messages in doubt that are to be looked at.
@@ -188,7 +190,7 @@ statements! {
     CONTACTS = "outbox/contacts";
     /// Completed services that wait for others.
     JOINING = "outbox/joining";
-    /// Ties them to one message.
+    /// Ties them to one message that is about to go out.
     JOIN = "outbox/join";
     /// A sign of life, and who else works.
     BEAT = "daemon/beat";

@@ -3,8 +3,7 @@
 //! One function decides, from the message, its source, its recipient, the settings and the time, and says why in a sentence
 //! that `show ID` repeats. It asks the questions in the order in which staff would want the answer: is the kind switched on, is it too
 //! old, is it too early, is it still true, is there an amount to speak of, can the number be texted, does the customer want it, has
-//! he agreed to it, is it a decent hour. What is not known yet is passed over, so that it is asked before the facts are read
-//! (most messages that are not sent need none), and again when everything is known.
+//! he agreed to it, is it a decent hour. Of a kind without a source nothing is asked about one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,8 +97,8 @@ pub struct Subject {
 /// What is known of the source.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    /// Nothing yet, or the kind has none.
-    NotRead,
+    /// The kind has none.
+    None,
     /// It is no longer there.
     Gone,
     /// Its facts.
@@ -129,8 +128,6 @@ pub struct Contact {
 /// What is known of the recipient.
 #[derive(Debug, Clone, Copy)]
 pub enum Recipient<'a> {
-    /// Nothing yet.
-    NotRead,
     /// The number cannot be texted; why.
     Refused(Reason, &'a str),
     /// The number can be texted, and this is on record of it.
@@ -234,7 +231,7 @@ fn too_early(case: &Case<'_>, rule: &KindRules) -> Decision {
 fn still_true(case: &Case<'_>, _rule: &KindRules) -> Decision {
     let subject = case.subject;
     let facts = match case.source {
-        Source::NotRead => return Decision::Send,
+        Source::None => return Decision::Send,
         Source::Gone => {
             let why = "what it speaks of, or its customer, is no longer in the garage's database";
             return Decision::Skip(Reason::SourceGone, why.to_owned());
@@ -302,7 +299,6 @@ fn appointment(case: &Case<'_>, facts: &Facts) -> Decision {
 /// Whether the number takes messages, and the customer wants this one.
 fn wanted(case: &Case<'_>, rule: &KindRules) -> Decision {
     let contact = match case.recipient {
-        Recipient::NotRead => return Decision::Send,
         Recipient::Refused(reason, why) => return Decision::Skip(reason, why.to_owned()),
         Recipient::Is(contact) => contact,
     };
@@ -322,9 +318,6 @@ fn wanted(case: &Case<'_>, rule: &KindRules) -> Decision {
 /// Whether this is an hour at which messages of the category go out; asked last, of what is to go out.
 fn decent_hour(case: &Case<'_>, rule: &KindRules) -> Decision {
     let (subject, category) = (case.subject, rule.category);
-    if matches!(case.recipient, Recipient::NotRead) {
-        return Decision::Send;
-    }
     let awaited = category == Category::Transactional || (subject.by_hand && category == Category::Service);
     if awaited && subject.age < case.rules.prompt {
         return Decision::Send;

@@ -124,6 +124,7 @@ fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed
             released: field(row, "released")?,
             source_at: field(row, "source_at")?,
             joined: field::<Option<Vec<i64>>>(row, "joined")?.unwrap_or_default(),
+            joining: field(row, "joining")?,
             failures: field(row, "failures")?,
             observed: field(row, "observed")?,
             created_at: field(row, "created_at")?,

@@ -3,105 +3,132 @@
 //! A completed service waits that long for others ([`policy`](crate::message::policy)). When the first of a customer is about to go out, the
 //! database ties the others to it in one statement: they are settled as `joined`, and the message carries their services from then on,
 //! so that a kill at any moment neither forgets one nor tells it twice. Only messages that would be sent are joined, each way.
+//!
+//! Two of one customer may be about to go out in the same moment, in two claims or two daemons. A message that has waited for others therefore
+//! says in the database that it goes out now, one at a time for each customer (`sms_join`), and until it has said so another may
+//! take it along: the first to speak tells both, and the other learns that it was taken.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::ledger::Ledger;
-use super::prepare::{Informed, Preparer};
+use super::prepare::{Informed, Preparer, unavailable};
+use super::result::Finished;
 use super::settings::Settings;
-use crate::db::{DbError, field, statement};
+use crate::db::{Database, DbError, field, statement};
 use crate::garage::facts;
 use crate::message::facts::Facts;
 use crate::message::kind::Kind;
 use crate::message::policy::Decision;
 
-/// Joins what can be joined; returns the messages that are left to send. When the database cannot be asked they go out one by one.
+/// Joins what can be joined. Returns the messages that are left to send, and those that go back because the database could not be
+/// asked: without its word they might be told twice.
 pub(super) async fn join(
     preparer: &Preparer,
     ledger: &Ledger,
     rows: Vec<Informed>,
     settings: &Settings,
     now: Timestamp,
-) -> Vec<Informed> {
-    let rows = with_joined(preparer, rows).await;
-    if settings.rules.join.is_zero() || !rows.iter().any(may_join) {
-        return rows;
-    }
-    let waiting = match waiting(preparer, settings).await {
-        Ok(waiting) => waiting,
-        Err(error) => {
-            warn!(error = %error, "which services could be told together cannot be read; each is told alone");
-            return rows;
+) -> (Vec<Informed>, Vec<Finished>) {
+    let mut alone = Vec::new();
+    let mut customers: HashMap<String, Vec<Informed>> = HashMap::new();
+    for informed in with_joined(preparer, rows).await {
+        match preparer.number(&informed) {
+            Ok(number)
+                if may_join(&informed, settings) && preparer.decide(&informed, settings, now) == Decision::Send =>
+            {
+                customers.entry(number.number.as_str().to_owned()).or_default().push(informed);
+            }
+            _ => alone.push(informed),
         }
+    }
+    let Some(token) = customers.values().flatten().next().map(|informed| informed.claimed().lease.token) else {
+        return (alone, Vec::new());
     };
-    let mut left: Vec<Informed> = Vec::with_capacity(rows.len());
-    // Where in `left` the message of a number is.
-    let mut heads: HashMap<String, usize> = HashMap::new();
-    let mut others: HashMap<String, Vec<(i64, Facts, Option<Informed>)>> = HashMap::new();
-    for informed in rows {
-        let number = preparer.number(&informed).ok().map(|number| number.number.as_str().to_owned());
-        let sends = may_join(&informed) && preparer.decide(&informed, settings, now) == Decision::Send;
-        match (number, informed.facts().cloned()) {
-            (Some(number), Some(facts)) if sends => {
-                if let Entry::Vacant(head) = heads.entry(number.clone()) {
-                    head.insert(left.len());
-                    left.push(informed);
-                } else {
-                    let id = informed.claimed().lease.id;
-                    others.entry(number).or_default().push((id, facts, Some(informed)));
+    let mut waiting = waiting(preparer, settings, token).await.unwrap_or_else(|error| {
+        warn!(error = %error, "which services could be told together cannot be read; those that still wait are told later");
+        HashMap::new()
+    });
+    let (mut left, mut finished) = (Vec::new(), Vec::new());
+    for (customer, claimed) in customers {
+        let mut others: Vec<Other> = claimed.into_iter().map(Other::Claimed).collect();
+        others.extend(waiting.remove(&customer).unwrap_or_default());
+        while let Some(first) = others.iter().position(|other| matches!(other, Other::Claimed(_))) {
+            let Other::Claimed(mut head) = others.remove(first) else { break };
+            let id = head.claimed().lease.id;
+            match tie(&preparer.database, id, token, &customer, &others).await {
+                Ok(Some(taken)) => {
+                    for other in others.extract_if(.., |other| taken.contains(&other.id())) {
+                        info!(msg.id = other.id(), joined = id, "message joined: it is told together with {id}");
+                        if matches!(other, Other::Claimed(_)) {
+                            ledger.settled(token);
+                        }
+                        head.tell(other.into_facts());
+                    }
+                    left.push(head);
+                }
+                // Told together with one of another claim, which says so.
+                Ok(None) => ledger.settled(token),
+                Err(error) => {
+                    warn!(error = %error, msg.id = id, "whether a service is told together with others cannot be said; it waits");
+                    finished.push(unavailable(head.into_claimed(), &error));
                 }
             }
-            _ => left.push(informed),
         }
     }
-    for (id, facts) in waiting {
-        if facts.state == "completed"
-            && let Ok(number) = preparer.number_of(&facts)
-            && heads.contains_key(number.number.as_str())
-        {
-            others.entry(number.number.as_str().to_owned()).or_default().push((id, facts, None));
-        }
-    }
-    for (number, others) in others {
-        let Some(head) = heads.get(&number).and_then(|head| left.get(*head)) else { continue };
-        let (id, token) = (head.claimed().lease.id, head.claimed().lease.token);
-        let ids: Vec<i64> = others.iter().map(|(id, _, _)| *id).collect();
-        let arguments: [crate::db::Argument<'_>; 3] = [("id", &id), ("token", &token), ("others", &ids)];
-        let taken: Result<Vec<i64>, DbError> = match preparer.database.query(&statement::JOIN, &arguments).await {
-            Ok(rows) => rows.iter().map(|row| field(row, "id")).collect(),
-            Err(error) => Err(error),
-        };
-        let taken = taken.unwrap_or_else(|error| {
-            warn!(error = %error, msg.id = id, "services could not be told together; each is told alone");
-            Vec::new()
-        });
-        let mut told = Vec::new();
-        for (other, facts, claimed) in others {
-            if taken.contains(&other) {
-                info!(msg.id = other, joined = id, "message joined: it is told together with {id}");
-                told.push(facts);
-                if claimed.is_some() {
-                    ledger.settled(token);
-                }
-            } else if let Some(informed) = claimed {
-                left.push(informed);
-            }
-        }
-        if let Some(head) = heads.get(&number).and_then(|head| left.get_mut(*head)) {
-            head.tell(told);
-        }
-    }
-    left
+    left.append(&mut alone);
+    (left, finished)
 }
 
-/// Events alone: what a person asks for is told as asked.
-fn may_join(informed: &Informed) -> bool {
+/// A service that may be told in the text of another.
+enum Other {
+    /// Of the same claim.
+    Claimed(Informed),
+    /// It waits, or is looked at by another claim.
+    Waiting(i64, Facts),
+}
+
+impl Other {
+    fn id(&self) -> i64 {
+        match self {
+            Self::Claimed(informed) => informed.claimed().lease.id,
+            Self::Waiting(id, _) => *id,
+        }
+    }
+
+    fn into_facts(self) -> Option<Facts> {
+        match self {
+            Self::Claimed(informed) => informed.into_facts(),
+            Self::Waiting(_, facts) => Some(facts),
+        }
+    }
+}
+
+/// Which of the others the message `id` tells as well; `None`: it was itself taken along by one of another claim.
+async fn tie(
+    database: &Database,
+    id: i64,
+    token: i64,
+    customer: &str,
+    others: &[Other],
+) -> Result<Option<Vec<i64>>, DbError> {
+    let others: Vec<i64> = others.iter().map(Other::id).collect();
+    let arguments: [crate::db::Argument<'_>; 4] =
+        [("id", &id), ("token", &token), ("customer", &customer), ("others", &others)];
+    field(&database.query_one(&statement::JOIN, &arguments).await?, "taken")
+}
+
+/// Events alone: what a person asks for is told as asked. One that has waited for others is asked about also when the setting was switched off
+/// meanwhile: a claim that does not know of that may be about to take it.
+fn may_join(informed: &Informed, settings: &Settings) -> bool {
     let row = &informed.claimed().row;
-    row.kind == Kind::ServiceCompleted && !row.by_hand && row.doubt.is_none()
+    row.kind == Kind::ServiceCompleted
+        && !row.by_hand
+        && row.doubt.is_none()
+        && informed.facts().is_some()
+        && (row.joining || !settings.rules.join.is_zero())
 }
 
 /// Messages that were joined to others before, by a claim that came to nothing, still tell them.
@@ -120,18 +147,28 @@ async fn with_joined(preparer: &Preparer, mut rows: Vec<Informed>) -> Vec<Inform
     rows
 }
 
-/// Services that wait for others, with their facts.
-async fn waiting(preparer: &Preparer, settings: &Settings) -> Result<Vec<(i64, Facts)>, DbError> {
+/// Services that wait for others, by customer.
+async fn waiting(preparer: &Preparer, settings: &Settings, token: i64) -> Result<HashMap<String, Vec<Other>>, DbError> {
     let within_ms = i64::try_from(settings.rules.join.as_millis()).unwrap_or(i64::MAX / 2);
-    let rows = preparer.database.query(&statement::JOINING, &[("within_ms", &within_ms)]).await?;
+    let arguments: [crate::db::Argument<'_>; 2] = [("within_ms", &within_ms), ("token", &token)];
+    let rows = preparer.database.query(&statement::JOINING, &arguments).await?;
     let found = rows
         .iter()
         .map(|row| Ok((field(row, "id")?, field(row, "source_id")?)))
         .collect::<Result<Vec<(i64, i64)>, DbError>>()?;
+    let mut waiting: HashMap<String, Vec<Other>> = HashMap::new();
     if found.is_empty() {
-        return Ok(Vec::new());
+        return Ok(waiting);
     }
     let sources: Vec<(Kind, i64)> = found.iter().map(|(_, source)| (Kind::ServiceCompleted, *source)).collect();
     let facts = facts::read(&preparer.database, &sources).await?;
-    Ok(found.into_iter().zip(facts).filter_map(|((id, _), facts)| Some((id, facts?))).collect())
+    for ((id, _), facts) in found.into_iter().zip(facts) {
+        if let Some(facts) = facts
+            && facts.state == "completed"
+            && let Ok(number) = preparer.number_of(&facts)
+        {
+            waiting.entry(number.number.as_str().to_owned()).or_default().push(Other::Waiting(id, facts));
+        }
+    }
+    Ok(waiting)
 }

@@ -44,6 +44,8 @@ pub struct Row {
     pub source_at: Option<Timestamp>,
     /// Further services told in the same text.
     pub joined: Vec<i64>,
+    /// It has waited for others of its customer, and one of them may still take it along.
+    pub joining: bool,
     /// Failures so far.
     pub failures: i32,
     /// What the last look at the source saw.

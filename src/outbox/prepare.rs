@@ -73,6 +73,10 @@ impl Informed {
         self.facts.as_ref()
     }
 
+    pub(super) fn into_facts(self) -> Option<Facts> {
+        self.facts
+    }
+
     /// Tells further services in the same text.
     pub(super) fn tell(&mut self, others: impl IntoIterator<Item = Facts>) {
         self.others.extend(others);
@@ -202,7 +206,7 @@ impl Preparer {
         let source = match &informed.facts {
             Some(facts) => Source::Is(facts),
             None if row.kind.has_source() => Source::Gone,
-            None => Source::NotRead,
+            None => Source::None,
         };
         let why = number.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let recipient = match number {
@@ -231,7 +235,10 @@ impl Preparer {
                 }
             }
             (Decision::Send, Err(refusal)) => claimed.skip(Reason::of_refusal(&refusal), Some(refusal.to_string())),
-            (Decision::Defer { wait, reason, why, observed }, _) => claimed.defer(wait, reason, Some(why), observed),
+            (Decision::Defer { wait, reason, why, observed }, _) => {
+                let deferred = claimed.defer(wait, reason, Some(why), observed);
+                if reason == Reason::QuietHours { deferred.by_hours(settings.hours_version) } else { deferred }
+            }
             (Decision::Hold(reason, why), _) => claimed.hold(reason, Some(why)),
             (Decision::Skip(reason, why), _) => claimed.skip(reason, Some(why)),
             (Decision::Expire(reason, why), _) => claimed.expire(reason, Some(why)),
@@ -299,7 +306,7 @@ enum Obstacle {
 }
 
 /// The garage's tables are locked, or the database is away: not the message's fault.
-fn unavailable(claimed: Claimed, error: &DbError) -> Finished {
+pub(super) fn unavailable(claimed: Claimed, error: &DbError) -> Finished {
     claimed.defer(FACTS_PAUSE, Reason::FactsUnavailable, Some(error.to_string()), None)
 }
 

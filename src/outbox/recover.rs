@@ -149,6 +149,7 @@ fn judge(row: &DatabaseRow, leftover: &Leftover, tally: &mut Tally) -> Result<Op
         released: false,
         source_at: None,
         joined: Vec::new(),
+        joining: false,
         failures: field(row, "failures")?,
         observed: None,
         age: Duration::ZERO,

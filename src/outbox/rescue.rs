@@ -119,7 +119,15 @@ impl Housekeeper {
             self.shared.metrics.rescued(rows.len() as u64);
             self.due.after(Duration::ZERO);
         }
-        unclaim(&self.shared.database, &self.shared.ledger, self.owner).await
+        unclaim(&self.shared.database, &self.shared.ledger, self.owner).await?;
+        let again = self.shared.database.query(&statement::RECONSIDER, &[]).await?;
+        if !again.is_empty() {
+            info!(
+                messages = again.len(),
+                "the hours changed while these messages were looked at; they are looked at again"
+            );
+        }
+        Ok(())
     }
 
     async fn recover(&self) -> Result<(), DbError> {

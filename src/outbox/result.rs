@@ -60,6 +60,8 @@ pub struct Postponement {
     pub detail: Option<String>,
     /// What was seen.
     pub observed: Option<String>,
+    /// The version of the hours by which it waits ([`Settings::hours_version`](super::settings::Settings)), when it waits for an hour.
+    pub hours: Option<i64>,
     /// Whether this counts as a failure.
     pub failed: bool,
     /// The attempt, when a request was made.
@@ -85,6 +87,15 @@ impl Finished {
     pub(super) fn to(mut self, number: &str) -> Self {
         if let Self::Settled(settlement) = &mut self {
             settlement.recipient = Some(number.to_owned());
+        }
+        self
+    }
+
+    /// Keeps by which version of the hours a message waits.
+    #[must_use]
+    pub(super) fn by_hours(mut self, version: i64) -> Self {
+        if let Self::Postponed(postponement) = &mut self {
+            postponement.hours = Some(version);
         }
         self
     }

@@ -144,7 +144,10 @@ impl Desk {
                 }
             };
         }
-        rows = join::join(preparer, ledger, rows, &self.settings, self.now).await;
+        let (rows, unsaid) = join::join(preparer, ledger, rows, &self.settings, self.now).await;
+        for finished in unsaid {
+            settler.record(finished).await;
+        }
         tickets.truncate(rows.len());
         if rows.is_empty() {
             self.provider.circuit().not_probed(Instant::now());

@@ -52,6 +52,8 @@ pub struct SettingRow {
 pub struct Settings {
     /// The sum of the rows' versions, as the claim reports it.
     pub version: i64,
+    /// The same of the rows that say at which hours messages go out.
+    pub hours_version: i64,
     /// Nothing is claimed while this is set.
     pub paused: bool,
     /// How long a message in doubt waits for proof.
@@ -78,8 +80,17 @@ pub struct Settings {
     pub texts: Arc<Texts>,
 }
 
-/// The rows as they stand, with durations in milliseconds.
-async fn rows(database: &Database) -> Result<Vec<(SettingRow, i64, Option<i64>)>, DbError> {
+/// A row as it stands.
+struct Stored {
+    row: SettingRow,
+    version: i64,
+    /// A duration, in milliseconds.
+    ms: Option<i64>,
+    /// A wait for an hour rests on it.
+    sets_hours: bool,
+}
+
+async fn rows(database: &Database) -> Result<Vec<Stored>, DbError> {
     let rows = database.query(&statement::SETTINGS, &[]).await?;
     rows.iter()
         .map(|row| {
@@ -91,7 +102,12 @@ async fn rows(database: &Database) -> Result<Vec<(SettingRow, i64, Option<i64>)>
                 updated_at: field(row, "updated_at")?,
                 updated_by: field(row, "updated_by")?,
             };
-            Ok((setting, field(row, "version")?, field(row, "value_ms")?))
+            Ok(Stored {
+                row: setting,
+                version: field(row, "version")?,
+                ms: field(row, "value_ms")?,
+                sets_hours: field(row, "sets_hours")?,
+            })
         })
         .collect()
 }
@@ -101,7 +117,7 @@ async fn rows(database: &Database) -> Result<Vec<(SettingRow, i64, Option<i64>)>
 /// # Errors
 /// [`DbError`].
 pub async fn list(database: &Database) -> Result<Vec<SettingRow>, DbError> {
-    Ok(rows(database).await?.into_iter().map(|(row, _, _)| row).collect())
+    Ok(rows(database).await?.into_iter().map(|stored| stored.row).collect())
 }
 
 impl Settings {
@@ -109,6 +125,7 @@ impl Settings {
     pub fn unknown() -> Self {
         Self {
             version: -1,
+            hours_version: -1,
             paused: true,
             unknown_wait: Duration::MAX,
             reminder_offsets: String::new(),
@@ -139,9 +156,10 @@ impl Settings {
     /// [`DbError`], also when one is missing: the migrations put them all in.
     pub async fn load(database: &Database) -> Result<Self, DbError> {
         let rows = rows(database).await?;
-        let version = rows.iter().map(|(_, version, _)| version).sum();
+        let version = rows.iter().map(|stored| stored.version).sum();
+        let hours_version = rows.iter().filter(|stored| stored.sets_hours).map(|stored| stored.version).sum();
         let by_name: BTreeMap<&str, (&str, Option<i64>)> =
-            rows.iter().map(|(row, _, ms)| (row.name.as_str(), (row.value.as_str(), *ms))).collect();
+            rows.iter().map(|stored| (stored.row.name.as_str(), (stored.row.value.as_str(), stored.ms))).collect();
         let text = |name: &str| {
             by_name
                 .get(name)
@@ -191,6 +209,7 @@ impl Settings {
         }
         Ok(Self {
             version,
+            hours_version,
             paused: truth("paused")?,
             unknown_wait: duration("unknown_wait")?,
             reminder_offsets: text("appointment_reminder.offsets")?.to_owned(),

@@ -355,6 +355,7 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
     let segments: Vec<Option<i32>> =
         results.iter().map(|it| rendered(it).and_then(|it| i32::try_from(it.segments).ok())).collect();
     let doubts: Vec<Option<i32>> = results.iter().map(|it| it.doubt.as_ref().map(|(attempt, _)| *attempt)).collect();
+    let hours: Vec<Option<i64>> = results.iter().map(|it| it.hours).collect();
     let rows = database
         .query(
             &statement::POSTPONE,
@@ -376,6 +377,7 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
                 ("outcomes", &texts(results, |it| it.attempt.as_ref().map(|it| it.outcome))),
                 ("doubts", &doubts),
                 ("doubt_providers", &texts(results, |it| it.doubt.as_ref().map(|(_, provider)| provider.as_str()))),
+                ("hours", &hours),
             ],
         )
         .await?;

@@ -210,6 +210,7 @@ impl Claimed {
             reason,
             detail,
             observed,
+            hours: None,
             failed: false,
             attempt: None,
             doubt: None,
@@ -330,6 +331,7 @@ impl Armed {
             reason,
             detail,
             observed: None,
+            hours: None,
             failed,
             attempt: Some(AttemptRecord {
                 provider: Some(provider.to_owned()),

@@ -84,13 +84,13 @@ fn now() -> Timestamp {
 }
 
 fn of_source(subject: &Subject, rules: &Rules, source: Source<'_>, now: Timestamp) -> Decision {
-    decide(&Case { subject, source, recipient: Recipient::NotRead, rules, now, zone: &tunis() })
+    decide(&Case { subject, source, recipient: Recipient::Is(&Contact::default()), rules, now, zone: &tunis() })
 }
 
 fn of_contact(subject: &Subject, rules: &Rules, contact: &Contact, local: &str) -> Decision {
     let now = tunis().to_timestamp(local.parse().unwrap()).unwrap();
     let recipient = Recipient::Is(contact);
-    decide(&Case { subject, source: Source::NotRead, recipient, rules, now, zone: &tunis() })
+    decide(&Case { subject, source: Source::None, recipient, rules, now, zone: &tunis() })
 }
 
 fn waits_until(decision: &Decision, local: &str) -> String {
@@ -100,7 +100,7 @@ fn waits_until(decision: &Decision, local: &str) -> String {
 }
 
 fn before_facts(subject: &Subject, rules: &Rules) -> Decision {
-    of_source(subject, rules, Source::NotRead, now())
+    of_source(subject, rules, Source::None, now())
 }
 
 #[test]
@@ -197,8 +197,7 @@ fn a_reminder_follows_its_appointment() {
 fn a_refused_number_is_named_before_anything_is_asked_of_the_customer() {
     let subject = subject(Kind::Campaign);
     let recipient = Recipient::Refused(Reason::Landline, "71 000 000 is a fixed line");
-    let case =
-        Case { subject: &subject, source: Source::NotRead, recipient, rules: &rules(), now: now(), zone: &tunis() };
+    let case = Case { subject: &subject, source: Source::None, recipient, rules: &rules(), now: now(), zone: &tunis() };
     assert!(decide(&case).is_skip(Reason::Landline));
 }
 
