@@ -53,7 +53,7 @@ pub(super) async fn join(
     });
     let (mut left, mut finished) = (Vec::new(), Vec::new());
     for (customer, claimed) in customers {
-        let mut others: Vec<Other> = claimed.into_iter().map(Other::Claimed).collect();
+        let mut others: Vec<Other> = claimed.into_iter().map(|informed| Other::Claimed(Box::new(informed))).collect();
         others.extend(waiting.remove(&customer).unwrap_or_default());
         while let Some(first) = others.iter().position(|other| matches!(other, Other::Claimed(_))) {
             let Other::Claimed(mut head) = others.remove(first) else { break };
@@ -67,7 +67,7 @@ pub(super) async fn join(
                         }
                         head.tell(other.into_facts());
                     }
-                    left.push(head);
+                    left.push(*head);
                 }
                 // Told together with one of another claim, which says so.
                 Ok(None) => ledger.settled(token),
@@ -85,7 +85,7 @@ pub(super) async fn join(
 /// A service that may be told in the text of another.
 enum Other {
     /// Of the same claim.
-    Claimed(Informed),
+    Claimed(Box<Informed>),
     /// It waits, or is looked at by another claim.
     Waiting(i64, Facts),
 }
