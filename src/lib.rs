@@ -1,13 +1,13 @@
 //! `ecar-sms`: reliable text messages for a car garage.
 //!
 //! The path of a message, by folders: the garage's application writes its tables; triggers (`sql/garage`) write
-//! `sms_outbox`; [`outbox`] claims, prepares, sends and settles; [`provider`] carries; [`control`] and [`cli`] show staff
-//! what became of it.
+//! `sms_outbox`; [`outbox`] claims, prepares, sends and settles; [`provider`] carries; [`receipt`] hears what became of it;
+//! [`control`] and [`cli`] show staff.
 //!
 //! Dependencies run one way:
 //!
 //! ```text
-//! cli, daemon, demo -> control, config, gateway -> outbox -> provider, garage, db, journal, metrics -> message, crash
+//! cli, daemon, demo -> control, receipt, config, gateway -> outbox -> provider, garage, db, journal, metrics -> message, crash
 //! ```
 //!
 //! [`message`] imports nothing of ours; [`provider`] knows no queue; [`outbox`] knows no garage table; nothing imports
@@ -27,3 +27,4 @@ pub mod message;
 pub mod metrics;
 pub mod outbox;
 pub mod provider;
+pub mod receipt;

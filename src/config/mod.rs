@@ -15,16 +15,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::crash;
 use crate::message::phone::{self, Countries};
 use crate::provider::generic::GenericConfig;
+use crate::provider::vendor::{VENDORS, Vendor};
 pub use error::ConfigError;
 use error::wrong;
 pub use sections::{
     AdapterConfig, Config, ControlConfig, DEFAULT_SOCKET, DatabaseConfig, GarageConfig, LogConfig, LogFormat,
-    ProviderConfig, SendingConfig,
+    ProviderConfig, ReceiptsConfig, SendingConfig,
 };
 use sections::{File, GatewaySection, ProviderSection};
 
@@ -141,7 +142,7 @@ fn without_value(message: &str) -> String {
 }
 
 fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let File { mut database, mut control, log, garage, mut sending, gateway, provider } = file;
+    let File { mut database, mut control, log, garage, mut sending, mut receipts, gateway, provider } = file;
     if let Some(url) = surroundings.credential("database_url")? {
         database.url = Some(url);
     }
@@ -169,6 +170,10 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     sending.test_recipients = test_recipients(&sending.test_recipients, &garage.countries)?;
     between("log.keep_files", log.keep_files, 1, 3650)?;
 
+    if let Some(url) = &mut receipts.public_url {
+        *url = public_url(url)?;
+    }
+
     let mut warnings = Vec::new();
     let mut providers = Vec::new();
     if let Some(gateway) = garage_gateway(gateway, surroundings, provider.is_empty(), &mut warnings)? {
@@ -176,7 +181,7 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
             .push(ProviderConfig { name: "gateway".to_owned(), adapter: AdapterConfig::Generic(Box::new(gateway)) });
     }
     for section in provider {
-        providers.push(provider_of(section, surroundings)?);
+        providers.push(provider_of(section, &receipts, surroundings)?);
     }
     let mut names = HashSet::new();
     for provider in &providers {
@@ -184,7 +189,17 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
             return Err(wrong("provider.name", format!("two providers are named \"{}\"", provider.name)));
         }
     }
-    Ok(Config { database, control, log, garage, sending, providers, warnings })
+    Ok(Config { database, control, log, garage, sending, receipts, providers, warnings })
+}
+
+/// The address by which providers reach us, without a slash at its end.
+fn public_url(written: &str) -> Result<String, ConfigError> {
+    let key = "receipts.public_url";
+    let url = url::Url::parse(written.trim()).map_err(|error| wrong(key, format!("no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong(key, "write it as https://sms.garage.example, or with a path"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// The numbers that a copy of the database may text, in E.164.
@@ -241,29 +256,48 @@ fn garage_gateway(
     }
 }
 
-fn provider_of(section: ProviderSection, surroundings: &Surroundings<'_>) -> Result<ProviderConfig, ConfigError> {
-    let ProviderSection { name, generic, log } = section;
+fn provider_of(
+    mut section: ProviderSection,
+    receipts: &ReceiptsConfig,
+    surroundings: &Surroundings<'_>,
+) -> Result<ProviderConfig, ConfigError> {
+    let (vendor, sections) = section.vendor();
+    let ProviderSection { name, generic, log, .. } = section;
     if name.is_empty() || name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(wrong("provider.name", "a name has 1 to 40 letters, digits, dots, dashes or underscores"));
     }
+    if sections != 1 {
+        let known = VENDORS.iter().map(|vendor| vendor.name).collect::<Vec<_>>().join("], [provider.");
+        let problem = format!("write exactly one of [provider.generic], [provider.log], [provider.{known}]");
+        return Err(wrong(&format!("provider {name}"), problem));
+    }
+    let key = surroundings.credential(&name)?;
+    let generic = match (generic, vendor) {
+        (Some(mut generic), _) => {
+            generic.api_key = key.or(generic.api_key);
+            Some(generic)
+        }
+        (None, Some((known, mut written))) => {
+            written.api_key = key.or(written.api_key);
+            let vendor = Vendor::named(known)
+                .ok_or_else(|| wrong(&format!("provider {name}"), format!("{known} is not known")))?;
+            let described = vendor.configure(written);
+            Some(described.map_err(|error| wrong(&format!("provider {name}: {}", error.key), error.problem))?)
+        }
+        (None, None) => None,
+    };
     let adapter = match (generic, log) {
-        (Some(mut generic), None) => {
-            if let Some(key) = surroundings.credential(&name)? {
-                generic.api_key = Some(key);
-            }
+        (Some(mut generic), _) => {
             between(&format!("provider {name}: concurrency"), generic.concurrency, 1, 1024)?;
             if let Some(rate) = generic.rate {
                 between(&format!("provider {name}: rate"), rate, 0.001, 100_000.0)?;
             }
+            if let (Some(url), Some(token)) = (&receipts.public_url, &generic.push_token) {
+                generic.push_url = Some(format!("{url}/receipts/{name}/{}", token.expose_secret()).into());
+            }
             AdapterConfig::Generic(Box::new(generic))
         }
-        (None, Some(log)) => AdapterConfig::Log(log),
-        (None, None) | (Some(_), Some(_)) => {
-            return Err(wrong(
-                &format!("provider {name}"),
-                "write exactly one of [provider.generic] and [provider.log]",
-            ));
-        }
+        (None, log) => AdapterConfig::Log(log.unwrap_or_default()),
     };
     Ok(ProviderConfig { name, adapter })
 }

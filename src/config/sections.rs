@@ -1,6 +1,7 @@
 //! The sections of the configuration file, their defaults and their units. What they mean together is decided in the
 //! parent module.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::error::{ConfigError, wrong};
 use crate::message::phone::Countries;
 use crate::provider::generic::GenericConfig;
 use crate::provider::log::LogConfig as LogProviderConfig;
+use crate::provider::vendor::VendorConfig;
 
 /// Where the control socket is by default.
 pub const DEFAULT_SOCKET: &str = "/run/ecar-sms/control.sock";
@@ -29,6 +31,8 @@ pub struct Config {
     pub garage: GarageConfig,
     /// How messages are sent.
     pub sending: SendingConfig,
+    /// Where providers push receipts and replies.
+    pub receipts: ReceiptsConfig,
     /// Providers in the order in which they are tried; none: messages stay queued.
     pub providers: Vec<ProviderConfig>,
     /// What an operator should know: things that were left out and so have no effect.
@@ -165,6 +169,16 @@ impl Default for SendingConfig {
     }
 }
 
+/// `[receipts]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiptsConfig {
+    /// Address and port that receipts and replies are taken at; none: nothing is taken. A reverse proxy with TLS belongs before it.
+    pub listen: Option<SocketAddr>,
+    /// How providers reach it, such as `https://sms.garage.example`; without a slash at its end.
+    pub public_url: Option<String>,
+}
+
 /// One provider.
 #[derive(Debug, Clone)]
 pub struct ProviderConfig {
@@ -192,6 +206,7 @@ pub(super) struct File {
     pub(super) log: LogConfig,
     pub(super) garage: GarageConfig,
     pub(super) sending: SendingConfig,
+    pub(super) receipts: ReceiptsConfig,
     pub(super) gateway: GatewaySection,
     pub(super) provider: Vec<ProviderSection>,
 }
@@ -215,6 +230,33 @@ pub(super) struct ProviderSection {
     pub(super) name: String,
     pub(super) generic: Option<GenericConfig>,
     pub(super) log: Option<LogProviderConfig>,
+    pub(super) twilio: Option<VendorConfig>,
+    pub(super) vonage: Option<VendorConfig>,
+    pub(super) infobip: Option<VendorConfig>,
+    pub(super) orange: Option<VendorConfig>,
+    pub(super) l2t: Option<VendorConfig>,
+    pub(super) winsms: Option<VendorConfig>,
+    pub(super) capcom6: Option<VendorConfig>,
+}
+
+impl ProviderSection {
+    /// The section of a known provider, with its name; how many sections there are at all.
+    pub(super) fn vendor(&mut self) -> (Option<(&'static str, VendorConfig)>, usize) {
+        let mut found: Vec<(&'static str, VendorConfig)> = [
+            ("twilio", self.twilio.take()),
+            ("vonage", self.vonage.take()),
+            ("infobip", self.infobip.take()),
+            ("orange", self.orange.take()),
+            ("l2t", self.l2t.take()),
+            ("winsms", self.winsms.take()),
+            ("capcom6", self.capcom6.take()),
+        ]
+        .into_iter()
+        .filter_map(|(name, config)| Some((name, config?)))
+        .collect();
+        let sections = found.len() + usize::from(self.generic.is_some()) + usize::from(self.log.is_some());
+        (found.pop(), sections)
+    }
 }
 
 impl Config {

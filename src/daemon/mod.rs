@@ -120,6 +120,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         Arc::clone(&metrics),
         Arc::clone(&owner),
         recorded.clone(),
+        providers.clone(),
     );
 
     let vitals = Vitals {
@@ -195,6 +196,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         poll: config.sending.poll_interval,
         state_directory: config.sending.state_directory.clone(),
         zone: vitals.zone.clone(),
+        receipts: config.receipts.clone(),
     };
     let mut worker = tokio::spawn(work.run());
 

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::config::ReceiptsConfig;
 use crate::db::listener::{self, Hearing};
 use crate::db::{DbError, Target, field, statement};
 use crate::outbox::doubt::{Due, Inspector};
@@ -22,6 +23,9 @@ use crate::outbox::send::Shared;
 use crate::outbox::settings::Settings;
 use crate::outbox::worker::Claimer;
 use crate::provider::Providers;
+use crate::receipt::intake::Intake;
+use crate::receipt::listener as push_listener;
+use crate::receipt::poller::Poller;
 
 /// Pauses between attempts to reach the database at the start.
 const START_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -43,6 +47,8 @@ pub(super) struct Work {
     pub(super) state_directory: Option<PathBuf>,
     /// The garage's zone, by its IANA name.
     pub(super) zone: String,
+    /// Where providers push.
+    pub(super) receipts: ReceiptsConfig,
 }
 
 /// What the database says to a daemon that introduces itself.
@@ -107,12 +113,29 @@ impl Work {
             zone: self.zone,
         };
         let mut housekeeping = tokio::spawn(housekeeper.run(background.clone()));
+        let intake = Arc::new(Intake::new(database.clone()));
+        let poller =
+            Poller { database: database.clone(), providers: self.providers.clone(), intake: Arc::clone(&intake) };
+        let mut polling = tokio::spawn(poller.run(background.clone()));
+        let mut taking = match self.receipts.listen {
+            Some(address) => {
+                let url = self.receipts.public_url.unwrap_or_else(|| format!("http://{address}"));
+                let taker = push_listener::Listener::new(self.providers.clone(), intake, url);
+                tokio::spawn(push_listener::run(taker, address, background.clone()))
+            }
+            None => {
+                let background = background.clone();
+                tokio::spawn(async move { background.cancelled().await })
+            }
+        };
         let inspector = Inspector { shared: self.shared, providers: self.providers, settings: self.settings, due };
         let mut inspecting = tokio::spawn(inspector.run(background.clone()));
         let result = tokio::select! {
             ended = &mut claiming => ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from)),
             ended = &mut housekeeping => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the housekeeper ended by itself"))),
             ended = &mut inspecting => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the inspector of messages in doubt ended by itself"))),
+            ended = &mut polling => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the poller of receipts ended by itself"))),
+            ended = &mut taking => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener for receipts ended by itself"))),
             ended = &mut listening => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener ended by itself"))),
         };
         stop.cancel();
@@ -123,7 +146,7 @@ impl Work {
             }
         }
         background.cancel();
-        for task in [listening, housekeeping, inspecting] {
+        for task in [listening, housekeeping, polling, taking, inspecting] {
             if !task.is_finished() {
                 task.await.context("a background task ended unexpectedly")?;
             }

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "reminders", include_str!("../../sql/migrations/0008_reminders.sql")),
     (9, "people", include_str!("../../sql/migrations/0009_people.sql")),
     (10, "in_flight", include_str!("../../sql/migrations/0010_in_flight.sql")),
+    (11, "receipts", include_str!("../../sql/migrations/0011_receipts.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
@@ -74,6 +75,7 @@ const OUR_TABLES: &[(i32, &[&str])] = &[
     (2, &["sms_setting"]),
     (7, &["sms_template"]),
     (9, &["sms_contact", "sms_consent", "sms_optout_import", "sms_inbound"]),
+    (11, &["sms_awaited"]),
 ];
 
 /// The role that gets the daemon's privileges when it exists and no other is named.

@@ -137,6 +137,7 @@ fn type_named(word: &str) -> Option<Type> {
         "boolean[]" => Type::BOOL_ARRAY,
         "int[]" => Type::INT4_ARRAY,
         "text[]" => Type::TEXT_ARRAY,
+        "timestamptz[]" => Type::TIMESTAMPTZ_ARRAY,
         _ => return None,
     })
 }
@@ -192,6 +193,16 @@ statements! {
     JOINING = "outbox/joining";
     /// Ties them to one message that is about to go out.
     JOIN = "outbox/join";
+    /// Delivery receipts.
+    RECEIPTS = "receipt/enter";
+    /// A customer's text.
+    REPLY = "receipt/reply";
+    /// Receipts that came too early.
+    MATCH = "receipt/match";
+    /// Messages to ask a provider about.
+    AWAITED = "receipt/due";
+    /// Messages that nobody tells about any more.
+    FORGET = "receipt/forget";
     /// A sign of life, and who else works.
     BEAT = "daemon/beat";
     /// This daemon stops.

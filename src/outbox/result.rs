@@ -39,6 +39,8 @@ pub struct Settlement {
     pub provider_message_id: Option<String>,
     /// Segments by the provider's count.
     pub charged_segments: Option<u32>,
+    /// When the provider is first asked for a delivery receipt; zero: it tells by itself; `None`: nobody tells.
+    pub awaits: Option<Duration>,
     /// The outcome's word, when a request was made.
     pub outcome: Option<&'static str>,
 }

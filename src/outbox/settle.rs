@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -25,6 +25,7 @@ use crate::db::{Database, DbError, Row, field, statement};
 use crate::journal::Journal;
 use crate::message::reason::Reason;
 use crate::metrics::Metrics;
+use crate::provider::Providers;
 
 /// Results written by one statement at most.
 const BATCH_LIMIT: usize = 1_000;
@@ -92,6 +93,8 @@ pub struct Task {
     pub owner: Arc<AtomicI32>,
     /// Told of every result written.
     pub recorded: tokio::sync::broadcast::Sender<Recorded>,
+    /// Who tells what became of a message.
+    pub providers: watch::Receiver<Providers>,
     results: mpsc::Receiver<Finished>,
     blocked: Arc<AtomicBool>,
 }
@@ -104,10 +107,12 @@ pub fn settler(
     metrics: Arc<Metrics>,
     owner: Arc<AtomicI32>,
     recorded: tokio::sync::broadcast::Sender<Recorded>,
+    providers: watch::Receiver<Providers>,
 ) -> (Settler, Task) {
     let (sender, results) = mpsc::channel(WAITING_LIMIT);
     let blocked = Arc::new(AtomicBool::new(false));
-    let task = Task { database, ledger, journal, metrics, owner, recorded, results, blocked: Arc::clone(&blocked) };
+    let task =
+        Task { database, ledger, journal, metrics, owner, recorded, providers, results, blocked: Arc::clone(&blocked) };
     (Settler { results: sender, blocked }, task)
 }
 
@@ -144,7 +149,8 @@ impl Task {
 
     /// Writes a batch, however long it takes.
     async fn write_all(&self, results: Vec<Finished>) {
-        let (settled, postponed) = split(results);
+        let (mut settled, postponed) = split(results);
+        self.expect_receipts(&mut settled);
         crash::point(crash::BEFORE_SETTLE);
         self.persist(&settled, write_settled, |it| &it.lease).await;
         self.persist(&postponed, write_postponed, |it| &it.lease).await;
@@ -155,6 +161,16 @@ impl Task {
         for id in settled.iter().map(|it| it.lease.id).chain(postponed.iter().map(|it| it.lease.id)) {
             // Nobody may be listening, which is fine.
             let _ = self.recorded.send(Recorded { id });
+        }
+    }
+
+    /// Notes whose delivery receipt is to be expected.
+    fn expect_receipts(&self, settled: &mut [Settlement]) {
+        let providers = self.providers.borrow();
+        for it in settled {
+            let name = it.provider.as_deref().filter(|_| it.provider_message_id.is_some());
+            let provider = name.and_then(|name| providers.iter().find(|provider| provider.name() == name));
+            it.awaits = provider.and_then(|provider| provider.awaits_receipts());
         }
     }
 
@@ -308,6 +324,8 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
         .map(|it| it.charged_segments.or(it.rendered.as_ref().map(|rendered| rendered.segments)))
         .map(|segments| segments.and_then(|segments| i32::try_from(segments).ok()))
         .collect();
+    let awaits: Vec<Option<i32>> =
+        results.iter().map(|it| it.awaits.map(|wait| i32::try_from(wait.as_secs()).unwrap_or(i32::MAX))).collect();
     let versions: Vec<Option<i32>> =
         results.iter().map(|it| it.rendered.as_ref().and_then(|rendered| rendered.template_version)).collect();
     let rows = database
@@ -327,6 +345,7 @@ async fn write_settled(database: &Database, results: &[&Settlement]) -> Result<H
                 ("providers", &texts(results, |it| it.provider.as_deref())),
                 ("provider_message_ids", &texts(results, |it| it.provider_message_id.as_deref())),
                 ("template_versions", &versions),
+                ("awaits_s", &awaits),
             ],
         )
         .await?;

@@ -130,6 +130,7 @@ impl Claimed {
             provider: Some(provider),
             provider_message_id,
             charged_segments: None,
+            awaits: None,
             outcome: None,
         }))
     }
@@ -179,6 +180,7 @@ impl Claimed {
             provider: None,
             provider_message_id: None,
             charged_segments: None,
+            awaits: None,
             outcome: None,
         }))
     }
@@ -299,6 +301,7 @@ impl Armed {
                 provider: Some(provider.to_owned()),
                 provider_message_id,
                 charged_segments,
+                awaits: None,
                 outcome: Some(word),
             }))
         };
@@ -357,6 +360,7 @@ impl Doubtful {
             provider: Some(provider),
             provider_message_id,
             charged_segments: None,
+            awaits: None,
             outcome: Some("accepted"),
         }))
     }

@@ -7,7 +7,9 @@ pub mod inquiry;
 pub mod log;
 pub mod outgoing;
 pub mod pace;
+pub mod receipt;
 pub mod slots;
+pub mod vendor;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,10 +23,15 @@ use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
 use pace::Pace;
+use receipt::{Push, PushError, Pushed, Receipt};
+use secrecy::ExposeSecret as _;
 use slots::Slots;
 
 /// Requests at once of a provider without a limit of its own.
 const LOG_CONCURRENCY: usize = 32;
+
+/// When a provider is asked for a receipt first, after it took the message: most are there by then.
+pub const FIRST_POLL: Duration = Duration::from_secs(10);
 
 /// Providers in the order in which they are tried, replaced as a whole by a reload.
 pub type Providers = Arc<Vec<Arc<Provider>>>;
@@ -173,6 +180,55 @@ impl Provider {
         match &self.adapter {
             Adapter::Generic(http) => http.config().deduplicates,
             Adapter::Log(_) => false,
+        }
+    }
+
+    /// What it has pushed.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub fn read_push(&self, push: &Push<'_>) -> Result<Vec<Pushed>, PushError> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.read_push(push),
+            Adapter::Log(_) => Err(PushError::NotConfigured),
+        }
+    }
+
+    /// The last part of the path at which it pushes, when it does.
+    pub fn push_token(&self) -> Option<&str> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.config().push_token.as_ref().map(|token| token.expose_secret()),
+            Adapter::Log(_) => None,
+        }
+    }
+
+    /// How many messages it may be asked about at once; `None`: it cannot be asked for receipts.
+    pub fn poll_batch(&self) -> Option<usize> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.poll_batch(),
+            Adapter::Log(_) => None,
+        }
+    }
+
+    /// Asks for the receipts of messages, by its own ids.
+    ///
+    /// # Errors
+    /// Why there is no answer, in a sentence without secrets.
+    pub async fn ask_receipts(&self, ids: &[&str]) -> Result<Vec<Receipt>, String> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.ask_receipts(ids).await,
+            Adapter::Log(_) => Err("the provider that writes to the log cannot be asked".to_owned()),
+        }
+    }
+
+    /// Whether receipts of its messages are to be expected: when it is asked first, zero when it pushes; `None`: nobody tells.
+    pub fn awaits_receipts(&self) -> Option<Duration> {
+        match &self.adapter {
+            Adapter::Generic(http) if http.poll_batch().is_some() => Some(FIRST_POLL),
+            Adapter::Generic(http) => {
+                (http.config().receipts.is_some() && http.config().push_token.is_some()).then_some(Duration::ZERO)
+            }
+            Adapter::Log(_) => None,
         }
     }
 

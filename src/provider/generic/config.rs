@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::extract::ExtractorConfig;
 use super::field::{FieldConfig, FieldEncoding, TemplateText};
+use super::pushes::{ReceiptsConfig, RepliesConfig};
 use super::rule::{LookupVerdict, RuleConfig};
+use super::signature::SignatureConfig;
 
 /// Default of `absent_after`; the same as of providers without look-ups.
 const DEFAULT_ABSENT_AFTER: Duration = crate::provider::inquiry::DEFAULT_ABSENT_AFTER;
@@ -29,8 +31,8 @@ const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// An HTTP gateway. Unknown keys are errors.
 ///
 /// Templates are [MiniJinja](https://docs.rs/minijinja) texts over the variables `phone` (in `number_style`),
-/// `message`, `sender_id`, `api_key`, `reference`, `encoding` (`gsm7` or `ucs2`), `segments` and `unicode` (true for
-/// UCS-2); any other name is an error. Filters `percent`, `form_plus`, `gsm7_hex`, `ucs2_hex` encode a value by hand,
+/// `message`, `sender_id`, `api_key`, `reference`, `encoding` (`gsm7` or `ucs2`), `segments`, `unicode` (true for
+/// UCS-2) and `push_url` (where receipts come, or empty); any other name is an error. Filters `percent`, `form_plus`, `gsm7_hex`, `ucs2_hex` encode a value by hand,
 /// `raw` exempts it from the encoding its place would give it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +94,27 @@ pub struct GenericConfig {
     /// How the provider is asked what became of a message. Default: it cannot be asked.
     #[serde(default)]
     pub lookup: Option<LookupConfig>,
+    /// How pushed delivery receipts are read. Default: none are pushed.
+    #[serde(default)]
+    pub receipts: Option<ReceiptsConfig>,
+    /// How replies of customers are read. Default: none are pushed.
+    #[serde(default)]
+    pub replies: Option<RepliesConfig>,
+    /// How what is pushed proves where it comes from. Default: by the path alone, which nobody can guess.
+    #[serde(default)]
+    pub signature: SignatureConfig,
+    /// The last part of the path at which pushes come, at least 16 letters or digits: `/receipts/<provider>/<push_token>`.
+    #[serde(default, deserialize_with = "secret")]
+    pub push_token: Option<SecretString>,
+    /// Where pushes come, as the provider sees it; made of `[receipts] public_url`, the provider's name and `push_token`.
+    #[serde(skip)]
+    pub push_url: Option<SecretString>,
+    /// How the provider is asked for delivery receipts. Default: it is not.
+    #[serde(default)]
+    pub poll: Option<PollConfig>,
+    /// How the provider is asked what is left of the credit. Default: it is not.
+    #[serde(default)]
+    pub balance: Option<BalanceConfig>,
     /// Time allowed for name look-up, TCP and TLS together. Default 5 s.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -154,6 +177,13 @@ impl GenericConfig {
             retry_after: None,
             deduplicates: false,
             lookup: None,
+            receipts: None,
+            replies: None,
+            signature: SignatureConfig::default(),
+            push_token: None,
+            push_url: None,
+            poll: None,
+            balance: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             total_timeout: DEFAULT_TOTAL_TIMEOUT,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
@@ -201,6 +231,57 @@ pub struct LookupConfig {
     /// How long after its end an attempt may still be missing here, at most 1 h. Default 60 s.
     #[serde(default = "default_absent_after", with = "humantime_serde")]
     pub absent_after: Duration,
+}
+
+/// How the provider is asked what is left. Unknown keys are errors.
+///
+/// Templates are as those of the send, over the variables `sender_id` and `api_key`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalanceConfig {
+    /// HTTP method, without a body: `GET` (default), `POST`, `PUT` or `PATCH`.
+    #[serde(default = "get")]
+    pub method: Method,
+    /// Template of the URL.
+    pub url: TemplateText,
+    /// Query parameters added to the URL, in order.
+    #[serde(default)]
+    pub query: Vec<FieldConfig>,
+    /// Where the answer holds what is left, a number.
+    pub value: ExtractorConfig,
+    /// What it is counted in, for people: `SMS`, `TND`, `EUR`.
+    #[serde(default)]
+    pub unit: String,
+    /// Below this a warning is given. Default: no such limit; the forecast warns all the same.
+    #[serde(default)]
+    pub low: Option<f64>,
+    /// How often it is asked, 1 min to 1 day. Default 15 min.
+    #[serde(default = "default_balance_every", with = "humantime_serde")]
+    pub every: Duration,
+}
+
+/// How the provider is asked for delivery receipts. Unknown keys are errors.
+///
+/// Templates are as those of the send, over the variables `ids` (the provider's ids, joined by `separator`), `sender_id` and `api_key`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PollConfig {
+    /// HTTP method, without a body: `GET` (default), `POST`, `PUT` or `PATCH`.
+    #[serde(default = "get")]
+    pub method: Method,
+    /// Template of the URL.
+    pub url: TemplateText,
+    /// Query parameters added to the URL, in order.
+    #[serde(default)]
+    pub query: Vec<FieldConfig>,
+    /// Messages asked about at once, from 1. Default 1.
+    #[serde(default = "one")]
+    pub batch: usize,
+    /// What stands between their ids. Default `,`.
+    #[serde(default = "comma")]
+    pub separator: String,
+    /// How the answer is read. Where it holds no id, `id` is left out, and `batch` is 1.
+    pub receipts: ReceiptsConfig,
 }
 
 /// By what a provider finds a message.
@@ -326,6 +407,18 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 
 fn get() -> Method {
     Method::Get
+}
+
+fn one() -> usize {
+    1
+}
+
+fn comma() -> String {
+    ",".to_owned()
+}
+
+fn default_balance_every() -> Duration {
+    Duration::from_secs(900)
 }
 
 fn default_absent_after() -> Duration {

@@ -17,6 +17,9 @@ pub struct FieldConfig {
     /// escaping always applies).
     #[serde(default)]
     pub encoding: Option<FieldEncoding>,
+    /// Whether the field is left out when its value is empty. Default `false`.
+    #[serde(default)]
+    pub omit_empty: bool,
     /// JSON type of the value; ignored elsewhere.
     #[serde(default, rename = "type")]
     pub json_type: JsonType,
@@ -29,6 +32,7 @@ impl FieldConfig {
             name: name.to_owned(),
             value: TemplateText(format!("{{{{ {name} }}}}")),
             encoding: None,
+            omit_empty: false,
             json_type: JsonType::String,
         }
     }

@@ -87,10 +87,23 @@ impl Node {
     }
 }
 
-/// A tree with the values of its leaves.
+/// A tree with the values of its leaves. A leaf that is `null` is left out of its object, and so is an object of nothing else.
 pub(super) struct Tree<'a> {
     pub(super) node: &'a Node,
     pub(super) values: &'a [Value],
+}
+
+impl Tree<'_> {
+    /// Whether anything in it has a value.
+    fn is_present(&self) -> bool {
+        let values = self.values;
+        match self.node {
+            Node::Empty => true,
+            Node::Leaf(index) => !values[*index].is_null(),
+            Node::Object(members) => members.iter().any(|(_, node)| Tree { node, values }.is_present()),
+            Node::Array(items) => items.iter().any(|node| Tree { node, values }.is_present()),
+        }
+    }
 }
 
 impl Serialize for Tree<'_> {
@@ -100,9 +113,11 @@ impl Serialize for Tree<'_> {
             Node::Empty => serializer.serialize_map(Some(0))?.end(),
             Node::Leaf(index) => values[*index].serialize(serializer),
             Node::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (key, node) in members {
-                    map.serialize_entry(key, &Tree { node, values })?;
+                let mut map = serializer.serialize_map(None)?;
+                for (key, tree) in members.iter().map(|(key, node)| (key, Tree { node, values })) {
+                    if tree.is_present() {
+                        map.serialize_entry(key, &tree)?;
+                    }
                 }
                 map.end()
             }
@@ -145,6 +160,18 @@ mod tests {
             r#"{"messages":[{"to":[{"n":0}],"text":1},{"text":2}],"a/b~":3}"#
         );
         assert_eq!(body(&["/0/x"]).unwrap(), r#"[{"x":0}]"#);
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out_and_what_holds_nothing_else_too() {
+        let mut node = Node::default();
+        for (index, name) in ["a", "/b/c", "/b/d/e", "/f/0/g"].iter().enumerate() {
+            node.insert(name, index).unwrap();
+        }
+        let of = |values: [Value; 4]| serde_json::to_string(&Tree { node: &node, values: &values }).unwrap();
+        let (one, none) = (Value::from(1), Value::Null);
+        assert_eq!(of([none.clone(), one.clone(), none.clone(), none.clone()]), r#"{"b":{"c":1}}"#);
+        assert_eq!(of([one.clone(), none.clone(), one, none]), r#"{"a":1,"b":{"d":{"e":1}}}"#);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! token: it was refused before it was looked at. Every text of the provider passes `detail`, which takes out control
 //! characters and secrets.
 
+mod account;
 mod answer;
 mod auth;
 mod config;
@@ -28,9 +29,12 @@ pub mod fuzzing;
 mod json_tree;
 mod judge;
 mod lookup;
+mod parameters;
+mod pushes;
 mod request;
 mod rule;
 mod shape;
+mod signature;
 mod subject;
 mod template;
 mod transport;
@@ -46,27 +50,38 @@ use reqwest::Client;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-pub use config::{AuthConfig, BodyKind, GenericConfig, LookupBy, LookupConfig, Method, NumberStyle, Otherwise};
+pub use config::{
+    AuthConfig, BalanceConfig, BodyKind, GenericConfig, LookupBy, LookupConfig, Method, NumberStyle, Otherwise,
+    PollConfig,
+};
 pub use extract::ExtractorConfig;
 pub use field::{FieldConfig, FieldEncoding, JsonType, TemplateText};
+pub use pushes::{ReceiptsConfig, RepliesConfig};
 pub use rule::{JsonConfig, LookupVerdict, RuleConfig, Scalar, StatusConfig, StatusRange, Verdict};
 
+pub use signature::{MacEncoding, SignatureConfig};
+
+use self::account::{Balance, Poll};
 use self::auth::Authorizer;
 use self::detail::Redactor;
 use self::judge::Judge;
 use self::lookup::Lookup;
+use self::pushes::Pushes;
 use self::request::{BuildError, RequestMaker};
 use self::subject::Subject;
 use self::template::RenderError;
 use self::transport::{Exchange, exchange};
 use super::inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use super::outgoing::Outgoing;
+use super::receipt::{Push, PushError, Pushed, Receipt};
 use crate::message::outcome::Outcome;
 
 /// Longest total time-out: a lease must cover it, and a lease of hours would be of no use.
 const TOTAL_TIMEOUT_LIMIT: Duration = Duration::from_secs(60);
 /// Most requests at once: beyond it sockets run out before gateways do.
 const CONCURRENCY_LIMIT: usize = 1024;
+/// Shortest last part of the path at which pushes come: 62 to the power of 16 cannot be tried out.
+const PUSH_TOKEN_CHARS: usize = 16;
 /// Largest answer that may be configured, in bytes: `concurrency` of them are held in memory.
 const MAX_BODY_BYTES_LIMIT: usize = 1024 * 1024;
 
@@ -112,6 +127,9 @@ pub struct HttpProvider {
     authorizer: Authorizer,
     judge: Judge,
     lookup: Option<Lookup>,
+    pushes: Option<Pushes>,
+    poll: Option<Poll>,
+    balance: Option<Balance>,
     redactor: Redactor,
 }
 
@@ -126,6 +144,9 @@ impl HttpProvider {
         if let Some(key) = &config.api_key {
             redactor.hide(key.expose_secret());
         }
+        if let Some(token) = &config.push_token {
+            redactor.hide(token.expose_secret());
+        }
         let client = transport::client(&config, tls)?;
         let hide = |error: GenericError| error.without_secrets(&redactor);
         let maker = RequestMaker::of_messages(&config).map_err(hide)?;
@@ -134,9 +155,15 @@ impl HttpProvider {
         }
         let lookup = config.lookup.as_ref().map(|lookup| Lookup::new(&config, lookup, &maker)).transpose();
         let lookup = lookup.map_err(hide)?;
+        let poll = config.poll.as_ref().map(|poll| Poll::new(&config, poll)).transpose().map_err(hide)?;
+        let balance =
+            config.balance.as_ref().map(|balance| Balance::new(&config, balance)).transpose().map_err(hide)?;
+        let key = config.api_key.as_ref().map(ExposeSecret::expose_secret);
+        let pushes = Pushes::new(config.receipts.as_ref(), config.replies.as_ref(), &config.signature, key)?;
+        check_push_token(&config)?;
         let authorizer = Authorizer::new(&config, &client, &mut redactor)?;
         let judge = Judge::new(&config)?;
-        Ok(Self { name, config, client, maker, authorizer, judge, lookup, redactor })
+        Ok(Self { name, config, client, maker, authorizer, judge, lookup, pushes, poll, balance, redactor })
     }
 
     /// The provider's name in the configuration.
@@ -203,6 +230,56 @@ impl HttpProvider {
         }
     }
 
+    /// What a provider has pushed. Nothing is believed before its signature was checked.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub fn read_push(&self, push: &Push<'_>) -> Result<Vec<Pushed>, PushError> {
+        self.pushes.as_ref().ok_or(PushError::NotConfigured)?.read(push, &self.redactor)
+    }
+
+    /// How many messages may be asked about at once; `None`: receipts cannot be asked for.
+    pub fn poll_batch(&self) -> Option<usize> {
+        self.poll.as_ref().map(|poll| poll.batch)
+    }
+
+    /// Asks for the receipts of messages, by the provider's ids: at most [`poll_batch`](Self::poll_batch) of them.
+    ///
+    /// # Errors
+    /// Why there is no answer, in a sentence without secrets.
+    pub async fn ask_receipts(&self, ids: &[&str]) -> Result<Vec<Receipt>, String> {
+        let Some(poll) = &self.poll else { return Err("this provider cannot be asked for receipts".to_owned()) };
+        let deadline = Instant::now() + self.config.total_timeout;
+        let joined = ids.join(&poll.separator);
+        let (answer, redactor) = self.ask(&poll.maker, Subject::Ids(&joined), deadline).await?;
+        poll.read(&answer, ids, &redactor).map_err(|problem| redactor.detail(&problem))
+    }
+
+    /// Asks what is left of the credit, in the unit of the configuration.
+    ///
+    /// # Errors
+    /// Why there is no answer, in a sentence without secrets.
+    pub async fn ask_balance(&self) -> Result<f64, String> {
+        let Some(balance) = &self.balance else { return Err("this provider cannot be asked what is left".to_owned()) };
+        let deadline = Instant::now() + self.config.total_timeout;
+        let (answer, redactor) = self.ask(&balance.maker, Subject::Account, deadline).await?;
+        balance.read(&answer).ok_or_else(|| redactor.detail(&format!("HTTP {}: {}", answer.status, answer.body)))
+    }
+
+    /// A question that sends nothing.
+    async fn ask(
+        &self,
+        maker: &RequestMaker,
+        subject: Subject<'_>,
+        deadline: Instant,
+    ) -> Result<(answer::Answer, Cow<'_, Redactor>), String> {
+        match self.converse(maker, subject, deadline).await {
+            Ok((Exchange::Answered(answer), redactor)) => Ok((answer, redactor)),
+            Ok((Exchange::NotSent(problem) | Exchange::Unknown(problem), redactor)) => Err(redactor.detail(&problem)),
+            Err(outcome) => Err(outcome.detail().to_owned()),
+        }
+    }
+
     /// One exchange with credentials; another one with a new token when the first was answered with 401 to a token.
     /// `Err` is the outcome of a message that did not get as far as that. The redactor hides the token too.
     async fn converse(
@@ -242,6 +319,22 @@ impl HttpProvider {
 impl std::fmt::Debug for HttpProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpProvider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A path that can be guessed would let anybody tell us that a message arrived.
+fn check_push_token(config: &GenericConfig) -> Result<(), GenericError> {
+    match &config.push_token {
+        Some(token) => {
+            let token = token.expose_secret();
+            if token.len() < PUSH_TOKEN_CHARS || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                let problem = format!("must have at least {PUSH_TOKEN_CHARS} letters or digits");
+                return Err(GenericError::key("push_token", problem));
+            }
+            Ok(())
+        }
+        // Without one nothing is pushed; presets describe receipts all the same.
+        None => Ok(()),
     }
 }
 

@@ -4,6 +4,8 @@
 //! credentials but those that templates print (`auth` adds the rest) and it sends nothing, so that whatever fails here
 //! has sent nothing. All that can be checked without a message is checked when it is made.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use minijinja::value::Value as Variables;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,12 +31,23 @@ pub(super) struct BuildError {
     pub(super) error: RenderError,
 }
 
+/// A request that asks something, as the configuration has it under `key`.
+pub(super) struct Question<'a> {
+    pub(super) key: &'static str,
+    pub(super) method: MethodConfig,
+    pub(super) url: &'a TemplateText,
+    pub(super) query: &'a [FieldConfig],
+    pub(super) headers: Option<&'a BTreeMap<String, TemplateText>>,
+    /// The names that its templates may use.
+    pub(super) variables: &'static [&'static str],
+}
+
 /// Makes the requests of one kind to one provider.
 pub(super) struct RequestMaker {
     renderer: Renderer,
     method: Method,
     /// Key of the URL in errors.
-    url_key: &'static str,
+    url_key: String,
     url: TemplateText,
     query: Vec<Field>,
     headers: Vec<(String, HeaderName, TemplateText)>,
@@ -43,6 +56,7 @@ pub(super) struct RequestMaker {
     number_style: NumberStyle,
     sender_id: String,
     api_key: Option<SecretString>,
+    push_url: Option<SecretString>,
     /// Scheme, host and port that every URL must have; known from the first sample on.
     origin: Option<url::Origin>,
     /// The URL, when it is the same for every message.
@@ -55,7 +69,7 @@ impl RequestMaker {
         let mut maker = Self {
             renderer: Renderer::new(MESSAGE_VARIABLES),
             method: method(config.method),
-            url_key: "url",
+            url_key: "url".to_owned(),
             url: config.url.clone(),
             query: query("query", &config.query, &config.auth)?,
             headers: headers("headers", &config.headers)?,
@@ -64,6 +78,7 @@ impl RequestMaker {
             number_style: config.number_style,
             sender_id: config.sender_id.clone(),
             api_key: config.api_key.clone(),
+            push_url: config.push_url.clone(),
             origin: None,
             fixed_url: None,
         };
@@ -90,35 +105,58 @@ impl RequestMaker {
 
     /// Checks everything the configuration says about the requests that look up.
     pub(super) fn of_inquiries(config: &GenericConfig, lookup: &LookupConfig) -> Result<Self, GenericError> {
+        // Two that differ in everything, so that a host that depends on any of it is seen.
+        let samples =
+            [("ecar-0-0", "+21620000000", Timestamp::UNIX_EPOCH), ("ecar-1-1", "+21620000001", Timestamp::MAX)].map(
+                |(reference, recipient, since)| Inquiry {
+                    reference: reference.to_owned(),
+                    recipient: Some(recipient.to_owned()),
+                    text: None,
+                    since,
+                    deadline: std::time::Duration::ZERO,
+                },
+            );
+        let question = Question {
+            key: "lookup",
+            method: lookup.method,
+            url: &lookup.url,
+            query: &lookup.query,
+            headers: Some(&lookup.headers),
+            variables: INQUIRY_VARIABLES,
+        };
+        Self::of_questions(config, &question, &samples.each_ref().map(Subject::Inquiry))
+    }
+
+    /// Checks everything the configuration says about requests that ask and send nothing; `samples` are what they could be about.
+    pub(super) fn of_questions(
+        config: &GenericConfig,
+        question: &Question<'_>,
+        samples: &[Subject<'_>],
+    ) -> Result<Self, GenericError> {
+        let key = |part: &str| format!("{}.{part}", question.key);
         let mut maker = Self {
-            renderer: Renderer::new(INQUIRY_VARIABLES),
-            method: method(lookup.method),
-            url_key: "lookup.url",
-            url: lookup.url.clone(),
-            query: query("lookup.query", &lookup.query, &config.auth)?,
-            headers: headers("lookup.headers", &lookup.headers)?,
+            renderer: Renderer::new(question.variables),
+            method: method(question.method),
+            url_key: key("url"),
+            url: question.url.clone(),
+            query: query(&key("query"), question.query, &config.auth)?,
+            headers: match question.headers {
+                Some(named) => headers(&key("headers"), named)?,
+                None => Vec::new(),
+            },
             body: Body::None,
             content_type: None,
             number_style: config.number_style,
             sender_id: config.sender_id.clone(),
             api_key: config.api_key.clone(),
+            push_url: config.push_url.clone(),
             origin: None,
             fixed_url: None,
         };
         maker.check_names()?;
         maker.learn_templates()?;
-        // Two that differ in everything, so that a host that depends on any of it is seen.
-        for (reference, recipient, since) in
-            [("ecar-0-0", "+21620000000", Timestamp::UNIX_EPOCH), ("ecar-1-1", "+21620000001", Timestamp::MAX)]
-        {
-            let sample = Inquiry {
-                reference: reference.to_owned(),
-                recipient: Some(recipient.to_owned()),
-                text: None,
-                since,
-                deadline: std::time::Duration::ZERO,
-            };
-            let tried = maker.try_sample(Subject::Inquiry(&sample));
+        for sample in samples {
+            let tried = maker.try_sample(*sample);
             tried.map_err(|BuildError { key, error }| GenericError::key(key, error.to_string()))?;
         }
         Ok(maker)
@@ -129,7 +167,7 @@ impl RequestMaker {
         let variables = self.variables(subject)?;
         let url = self.url(&variables)?;
         if self.origin.as_ref() != Some(&url.origin()) {
-            return Err(template_error(self.url_key, "the host must not depend on the message"));
+            return Err(template_error(&self.url_key, "the host must not depend on the message"));
         }
         self.build_for(url, &variables)
     }
@@ -147,8 +185,9 @@ impl RequestMaker {
 
     fn variables(&self, subject: Subject<'_>) -> Result<Variables, BuildError> {
         let api_key = self.api_key.as_ref().map_or("", |key| key.expose_secret());
-        let variables = subject.variables(self.number_style, &self.sender_id, api_key);
-        variables.map_err(|error| BuildError { key: self.url_key.to_owned(), error })
+        let push_url = self.push_url.as_ref().map_or("", |url| url.expose_secret());
+        let variables = subject.variables(self.number_style, &self.sender_id, api_key, push_url);
+        variables.map_err(|error| BuildError { key: self.url_key.clone(), error })
     }
 
     fn build_for(&self, url: Url, variables: &Variables) -> Result<Request, BuildError> {
@@ -179,8 +218,8 @@ impl RequestMaker {
         if let Some(url) = &self.fixed_url {
             return Ok(url.clone());
         }
-        let text = self.render(self.url_key, Place::Url, &self.url, variables)?;
-        let mut url = parse_url(&text).map_err(|problem| template_error(self.url_key, &problem))?;
+        let text = self.render(&self.url_key, Place::Url, &self.url, variables)?;
+        let mut url = parse_url(&text).map_err(|problem| template_error(&self.url_key, &problem))?;
         if !self.query.is_empty() {
             let pairs = self.pairs(&self.query, variables)?;
             let query = match url.query() {
@@ -196,15 +235,19 @@ impl RequestMaker {
 
     /// `name=value&...`, for a query or a form.
     fn pairs(&self, fields: &[Field], variables: &Variables) -> Result<String, BuildError> {
-        let pairs = fields.iter().map(|field| {
-            let value = self.value(field, variables)?;
+        let pairs = fields.iter().filter_map(|field| {
+            let value = match self.value(field, variables) {
+                Ok(value) if value.is_empty() && field.omit_empty => return None,
+                Ok(value) => value,
+                Err(error) => return Some(Err(error)),
+            };
             if field.encoding == FieldEncoding::Raw
                 && !value.bytes().all(|b| b.is_ascii_graphic() && !b"&#\"'<>".contains(&b))
             {
-                return Err(template_error(&field.key, "a raw value holds a character that would end its field"));
+                return Some(Err(template_error(&field.key, "a raw value holds a character that would end its field")));
             }
             let name = if field.encoding == FieldEncoding::FormPlus { form_plus } else { percent }(&field.name);
-            Ok(format!("{name}={value}"))
+            Some(Ok(format!("{name}={value}")))
         });
         Ok(pairs.collect::<Result<Vec<_>, _>>()?.join("&"))
     }
@@ -212,6 +255,9 @@ impl RequestMaker {
     fn json(&self, node: &Node, fields: &[Field], variables: &Variables) -> Result<String, BuildError> {
         let values = fields.iter().map(|field| {
             let text = self.value(field, variables)?;
+            if text.is_empty() && field.omit_empty {
+                return Ok(Value::Null);
+            }
             let wrong = |what| template_error(&field.key, &format!("does not render to a JSON {what}"));
             match field.json_type {
                 JsonType::String => Ok(Value::String(text)),
@@ -246,7 +292,7 @@ impl RequestMaker {
             Body::Text(place, template) => (&[][..], Some(("body_text", *place, template))),
             Body::Form(fields) | Body::Json(_, fields) => (&fields[..], None),
         };
-        std::iter::once((self.url_key, Place::Url, &self.url))
+        std::iter::once((self.url_key.as_str(), Place::Url, &self.url))
             .chain(self.headers.iter().map(|(key, _, template)| (key.as_str(), Place::Plain, template)))
             .chain(self.query.iter().chain(fields).map(|field| (field.key.as_str(), Place::Plain, &field.value)))
             .chain(text)
@@ -260,7 +306,8 @@ impl RequestMaker {
             self.renderer.learn(place, &template).map_err(|error| GenericError::key(key, error.to_string()))?;
         }
         if self.query.is_empty() && !self.url.0.contains('{') {
-            self.fixed_url = Some(parse_url(&self.url.0).map_err(|problem| GenericError::key(self.url_key, problem))?);
+            self.fixed_url =
+                Some(parse_url(&self.url.0).map_err(|problem| GenericError::key(self.url_key.clone(), problem))?);
         }
         Ok(())
     }
@@ -302,6 +349,7 @@ fn query(key: &str, configs: &[FieldConfig], auth: &AuthConfig) -> Result<Vec<Fi
             name: name.clone(),
             value: TemplateText("{{ api_key }}".to_owned()),
             encoding: encoding.unwrap_or(FieldEncoding::Percent),
+            omit_empty: false,
             json_type: JsonType::String,
         });
     }

@@ -115,7 +115,7 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Boolean(b) => b.to_string(),
             Self::Integer(i) => i.to_string(),

@@ -25,6 +25,7 @@ pub(super) struct Field {
     pub(super) name: String,
     pub(super) value: TemplateText,
     pub(super) encoding: FieldEncoding,
+    pub(super) omit_empty: bool,
     pub(super) json_type: JsonType,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn fields(key: &str, configs: &[FieldConfig], default: FieldEncoding)
         name: config.name.clone(),
         value: config.value.clone(),
         encoding: config.encoding.unwrap_or(default),
+        omit_empty: config.omit_empty,
         json_type: config.json_type,
     };
     Ok(configs.iter().map(field).collect())

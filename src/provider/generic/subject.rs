@@ -15,15 +15,24 @@ const NATIONAL_PREFIX: &str = "+216";
 
 /// The names that templates of a send may use.
 pub(super) const MESSAGE_VARIABLES: &[&str] =
-    &["phone", "message", "sender_id", "api_key", "reference", "encoding", "segments", "unicode"];
+    &["phone", "message", "sender_id", "api_key", "reference", "encoding", "segments", "unicode", "push_url"];
 /// The names that templates of a look-up may use.
 pub(super) const INQUIRY_VARIABLES: &[&str] = &["reference", "phone", "since", "since_unix", "sender_id", "api_key"];
+
+/// The names that templates of a question for receipts may use.
+pub(super) const POLL_VARIABLES: &[&str] = &["ids", "sender_id", "api_key"];
+/// The names that templates of a question about the account may use.
+pub(super) const ACCOUNT_VARIABLES: &[&str] = &["sender_id", "api_key"];
 
 /// What a request is about.
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'a> {
     Message(&'a Outgoing),
     Inquiry(&'a Inquiry),
+    /// The provider's ids of messages, joined.
+    Ids(&'a str),
+    /// The account as a whole.
+    Account,
 }
 
 impl Subject<'_> {
@@ -31,12 +40,18 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// The recipient cannot be written in the provider's style.
-    pub(super) fn variables(self, style: NumberStyle, sender_id: &str, api_key: &str) -> Result<Value, RenderError> {
+    pub(super) fn variables(
+        self,
+        style: NumberStyle,
+        sender_id: &str,
+        api_key: &str,
+        push_url: &str,
+    ) -> Result<Value, RenderError> {
         match self {
             Self::Message(outgoing) => {
                 let phone = phone(style, &outgoing.recipient)?;
                 Ok(minijinja::context! {
-                    phone, sender_id, api_key,
+                    phone, sender_id, api_key, push_url,
                     message => &outgoing.text,
                     reference => &outgoing.reference,
                     encoding => outgoing.encoding.as_str(),
@@ -44,6 +59,8 @@ impl Subject<'_> {
                     unicode => outgoing.encoding == Encoding::Ucs2,
                 })
             }
+            Self::Ids(ids) => Ok(minijinja::context! { ids, sender_id, api_key }),
+            Self::Account => Ok(minijinja::context! { sender_id, api_key }),
             Self::Inquiry(inquiry) => {
                 let phone = match &inquiry.recipient {
                     Some(recipient) => Value::from(phone(style, recipient)?),

@@ -1,0 +1,124 @@
+-- What became of each message: receipts find their message by the provider's id, in whatever form they write it, before or after the
+-- answer, for each part of a long text.
+
+-- The last word that is awaited of a part of a message; filled for providers that tell, emptied when they have told or after three days.
+CREATE TABLE sms_awaited (
+  message_id          bigint NOT NULL,
+  part                smallint NOT NULL,
+  provider            text NOT NULL,
+  provider_message_id text NOT NULL,
+  forms               text[] NOT NULL,
+  status              text CHECK (status IN ('delivered', 'undelivered')),
+  sent_at             timestamptz NOT NULL DEFAULT clock_timestamp(),
+  next_at             timestamptz,
+  looks               int NOT NULL DEFAULT 0,
+  PRIMARY KEY (message_id, part)
+);
+COMMENT ON TABLE sms_awaited IS 'ecar-sms: parts of messages whose delivery receipt is still to come.';
+COMMENT ON COLUMN sms_awaited.forms IS 'The id as receipts may write it: see sms_id_forms.';
+COMMENT ON COLUMN sms_awaited.next_at IS 'When the provider is asked for the receipt; NULL: it tells by itself.';
+CREATE INDEX sms_awaited_forms ON sms_awaited USING gin (forms);
+CREATE INDEX sms_awaited_next ON sms_awaited (provider, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX sms_awaited_sent ON sms_awaited (sent_at);
+
+ALTER TABLE sms_receipt ADD COLUMN said text CHECK (said IN ('delivered', 'undelivered', 'pending'));
+COMMENT ON COLUMN sms_receipt.status IS 'What the message as a whole is known to be: delivered when all of its parts are, undelivered when one is.';
+COMMENT ON COLUMN sms_receipt.said IS 'What this receipt says, of its part alone.';
+UPDATE sms_receipt SET said = status;
+CREATE INDEX sms_receipt_id ON sms_receipt (provider, provider_message_id);
+
+-- An id without the case and the leading zeros that gateways add and drop.
+CREATE FUNCTION sms_id_form(id text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(nullif(ltrim(lower(id), '0'), ''), '0')
+$$;
+
+-- The forms in which a receipt may write the id that an answer held: as it is, and, where it is a number of seven digits or more, the other
+-- way round (decimal here, hexadecimal there). Short numbers are left alone: 10 and 16 are two messages more often than one.
+CREATE FUNCTION sms_id_forms(id text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path FROM CURRENT AS $$
+DECLARE
+  form  text := sms_id_form(id);
+  forms text[] := ARRAY[form];
+BEGIN
+  IF form ~ '^[0-9]{7,18}$' THEN
+    forms := forms || to_hex(form::bigint);
+  END IF;
+  IF form ~ '^[0-9a-f]{7,15}$' THEN
+    forms := forms || ('x' || lpad(form, 16, '0'))::bit(64)::bigint::text;
+  END IF;
+  RETURN forms;
+END $$;
+
+-- As before, and by the provider's id; for parts; and each receipt once, however often it comes.
+CREATE OR REPLACE FUNCTION sms_receive(provider text, provider_message_id text, status text, reference text DEFAULT NULL,
+                                       reported_at timestamptz DEFAULT NULL, raw text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  their_id text := coalesce(left(sms_receive.provider_message_id, 200), '');
+  whole    text := sms_receive.status;
+  found_id bigint;
+  suspect  bigint;
+  piece    smallint;
+BEGIN
+  IF sms_receive.status IS NULL OR sms_receive.status NOT IN ('delivered', 'undelivered', 'pending') THEN
+    PERFORM sms_refuse(format('unknown status "%s" of a receipt', left(sms_receive.status, 60)), 'Allowed: delivered, undelivered, pending.');
+  END IF;
+  IF sms_receive.reference ~ '^ecar-[0-9]{1,18}-[0-9]{1,9}-[0-9a-f]{1,16}$' THEN
+    suspect := split_part(sms_receive.reference, '-', 2)::bigint;
+    SELECT m.id INTO found_id FROM sms_message m
+    WHERE m.id = suspect AND to_hex(floor(extract(epoch FROM m.created_at))::bigint) = split_part(sms_receive.reference, '-', 4) LIMIT 1;
+  END IF;
+  IF their_id <> '' THEN
+    SELECT a.message_id, a.part INTO suspect, piece FROM sms_awaited a
+    WHERE a.provider = sms_receive.provider AND a.forms @> ARRAY[sms_id_form(their_id)] AND (found_id IS NULL OR a.message_id = found_id)
+    ORDER BY a.provider_message_id = their_id DESC, a.forms[1] = sms_id_form(their_id) DESC, a.message_id LIMIT 1;
+    IF FOUND THEN
+      found_id := suspect;
+    ELSIF found_id IS NULL THEN
+      -- Told before, and no longer awaited.
+      SELECT r.message_id INTO found_id FROM sms_receipt r
+      WHERE r.provider = sms_receive.provider AND r.provider_message_id = their_id AND r.message_id IS NOT NULL LIMIT 1;
+    END IF;
+  END IF;
+  -- One at a time for each message: the parts of a message add up, and what comes twice counts once.
+  PERFORM pg_advisory_xact_lock(hashtextextended('ecar-sms: receipts of ' || coalesce(found_id::text, sms_receive.provider || ' ' || their_id), 0));
+  IF EXISTS (SELECT FROM sms_receipt r WHERE r.provider = sms_receive.provider AND r.provider_message_id = their_id AND r.said = sms_receive.status
+             AND r.message_id IS NOT DISTINCT FROM found_id AND r.reference IS NOT DISTINCT FROM sms_receive.reference) THEN
+    RETURN found_id;
+  END IF;
+  IF sms_receive.status <> 'pending' THEN
+    -- Forward only: what is on the handset does not leave it again.
+    UPDATE sms_awaited a SET status = sms_receive.status, next_at = NULL
+    WHERE a.message_id = found_id AND (a.part = piece OR piece IS NULL) AND a.status IS DISTINCT FROM 'delivered';
+    IF sms_receive.status = 'delivered' AND EXISTS (SELECT FROM sms_awaited a WHERE a.message_id = found_id AND a.status IS DISTINCT FROM 'delivered') THEN
+      whole := 'pending';
+    END IF;
+  END IF;
+  INSERT INTO sms_receipt (provider, provider_message_id, message_id, status, said, reference, reported_at, raw)
+  VALUES (sms_receive.provider, their_id, found_id, whole, sms_receive.status, sms_receive.reference, sms_receive.reported_at, left(sms_receive.raw, 4000));
+  IF whole = 'delivered' THEN
+    DELETE FROM sms_awaited a WHERE a.message_id = found_id;
+  END IF;
+  UPDATE sms_outbox o SET next_at = clock_timestamp() WHERE o.id = found_id AND o.state = 'unknown';
+  RETURN found_id;
+END $$;
+
+-- Receipts that came before the answer they belong to: entered again, now that the message is awaited. Returns how many found it.
+CREATE FUNCTION sms_match_receipts() RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  orphan  sms_receipt;
+  matched bigint := 0;
+BEGIN
+  FOR orphan IN
+    SELECT r.* FROM sms_receipt r
+    WHERE r.message_id IS NULL AND r.received_at > clock_timestamp() - interval '72 hours' AND r.provider_message_id <> ''
+      AND EXISTS (SELECT FROM sms_awaited a WHERE a.provider = r.provider AND a.forms @> ARRAY[sms_id_form(r.provider_message_id)])
+    ORDER BY r.id LIMIT 1000 FOR UPDATE SKIP LOCKED
+  LOOP
+    DELETE FROM sms_receipt r WHERE r.id = orphan.id;
+    PERFORM sms_receive(orphan.provider, orphan.provider_message_id, orphan.said, orphan.reference, coalesce(orphan.reported_at, orphan.received_at), orphan.raw);
+    matched := matched + 1;
+  END LOOP;
+  RETURN matched;
+END $$;

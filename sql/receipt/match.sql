@@ -1,0 +1,3 @@
+-- receipt/match()
+-- Receipts that came before the answer find their messages.
+SELECT sms_match_receipts() AS matched
