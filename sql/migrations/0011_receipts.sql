@@ -21,11 +21,13 @@ CREATE INDEX sms_awaited_forms ON sms_awaited USING gin (forms);
 CREATE INDEX sms_awaited_next ON sms_awaited (provider, next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX sms_awaited_sent ON sms_awaited (sent_at);
 
-ALTER TABLE sms_receipt ADD COLUMN said text CHECK (said IN ('delivered', 'undelivered', 'pending'));
+ALTER TABLE sms_receipt ADD COLUMN said text CHECK (said IN ('delivered', 'undelivered', 'pending')), ADD COLUMN took_s float8;
+COMMENT ON COLUMN sms_receipt.took_s IS 'Seconds from the provider''s answer to this receipt.';
 COMMENT ON COLUMN sms_receipt.status IS 'What the message as a whole is known to be: delivered when all of its parts are, undelivered when one is.';
 COMMENT ON COLUMN sms_receipt.said IS 'What this receipt says, of its part alone.';
 UPDATE sms_receipt SET said = status;
 CREATE INDEX sms_receipt_id ON sms_receipt (provider, provider_message_id);
+CREATE INDEX sms_receipt_took ON sms_receipt (provider, received_at) WHERE took_s IS NOT NULL;
 
 -- An id without the case and the leading zeros that gateways add and drop.
 CREATE FUNCTION sms_id_form(id text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -59,6 +61,7 @@ DECLARE
   found_id bigint;
   suspect  bigint;
   piece    smallint;
+  since    timestamptz;
 BEGIN
   IF sms_receive.status IS NULL OR sms_receive.status NOT IN ('delivered', 'undelivered', 'pending') THEN
     PERFORM sms_refuse(format('unknown status "%s" of a receipt', left(sms_receive.status, 60)), 'Allowed: delivered, undelivered, pending.');
@@ -69,7 +72,7 @@ BEGIN
     WHERE m.id = suspect AND to_hex(floor(extract(epoch FROM m.created_at))::bigint) = split_part(sms_receive.reference, '-', 4) LIMIT 1;
   END IF;
   IF their_id <> '' THEN
-    SELECT a.message_id, a.part INTO suspect, piece FROM sms_awaited a
+    SELECT a.message_id, a.part, a.sent_at INTO suspect, piece, since FROM sms_awaited a
     WHERE a.provider = sms_receive.provider AND a.forms @> ARRAY[sms_id_form(their_id)] AND (found_id IS NULL OR a.message_id = found_id)
     ORDER BY a.provider_message_id = their_id DESC, a.forms[1] = sms_id_form(their_id) DESC, a.message_id LIMIT 1;
     IF FOUND THEN
@@ -94,8 +97,9 @@ BEGIN
       whole := 'pending';
     END IF;
   END IF;
-  INSERT INTO sms_receipt (provider, provider_message_id, message_id, status, said, reference, reported_at, raw)
-  VALUES (sms_receive.provider, their_id, found_id, whole, sms_receive.status, sms_receive.reference, sms_receive.reported_at, left(sms_receive.raw, 4000));
+  INSERT INTO sms_receipt (provider, provider_message_id, message_id, status, said, reference, reported_at, raw, took_s)
+  VALUES (sms_receive.provider, their_id, found_id, whole, sms_receive.status, sms_receive.reference, sms_receive.reported_at, left(sms_receive.raw, 4000),
+          CASE WHEN sms_receive.status <> 'pending' THEN extract(epoch FROM clock_timestamp() - since)::float8 END);
   IF whole = 'delivered' THEN
     DELETE FROM sms_awaited a WHERE a.message_id = found_id;
   END IF;
@@ -121,4 +125,28 @@ BEGIN
     matched := matched + 1;
   END LOOP;
   RETURN matched;
+END $$;
+
+-- How many messages a provider with a quota has been given on a day of the garage's zone, by all daemons together.
+CREATE TABLE sms_quota (
+  provider text NOT NULL,
+  day      date NOT NULL,
+  used     int NOT NULL DEFAULT 0 CHECK (used >= 0),
+  PRIMARY KEY (provider, day)
+);
+COMMENT ON TABLE sms_quota IS 'ecar-sms: messages of the day, for providers with a daily_quota.';
+
+-- Takes up to so many messages of the day's quota and returns how many; a negative number gives back what was not sent.
+CREATE FUNCTION sms_take_quota(provider text, zone text, wanted int, most int) RETURNS int
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  today   date := (clock_timestamp() AT TIME ZONE zone)::date;
+  before  int;
+  granted int;
+BEGIN
+  INSERT INTO sms_quota AS q (provider, day) VALUES (sms_take_quota.provider, today) ON CONFLICT DO NOTHING;
+  SELECT q.used INTO before FROM sms_quota q WHERE q.provider = sms_take_quota.provider AND q.day = today FOR UPDATE;
+  granted := CASE WHEN wanted < 0 THEN greatest(wanted, -before) ELSE greatest(least(wanted, most - before), 0) END;
+  UPDATE sms_quota q SET used = before + granted WHERE q.provider = sms_take_quota.provider AND q.day = today;
+  RETURN granted;
 END $$;

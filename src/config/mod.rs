@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::crash;
 use crate::message::phone::{self, Countries};
 use crate::provider::generic::GenericConfig;
+use crate::provider::route::{Order, RouteConfig};
 use crate::provider::vendor::{VENDORS, Vendor};
 pub use error::ConfigError;
 use error::wrong;
@@ -142,7 +143,7 @@ fn without_value(message: &str) -> String {
 }
 
 fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let File { mut database, mut control, log, garage, mut sending, mut receipts, gateway, provider } = file;
+    let File { mut database, mut control, log, garage, mut sending, mut receipts, routing, gateway, provider } = file;
     if let Some(url) = surroundings.credential("database_url")? {
         database.url = Some(url);
     }
@@ -177,11 +178,19 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     let mut warnings = Vec::new();
     let mut providers = Vec::new();
     if let Some(gateway) = garage_gateway(gateway, surroundings, provider.is_empty(), &mut warnings)? {
-        providers
-            .push(ProviderConfig { name: "gateway".to_owned(), adapter: AdapterConfig::Generic(Box::new(gateway)) });
+        providers.push(ProviderConfig {
+            name: "gateway".to_owned(),
+            adapter: AdapterConfig::Generic(Box::new(gateway)),
+            route: RouteConfig::default(),
+        });
     }
     for section in provider {
         providers.push(provider_of(section, &receipts, surroundings)?);
+    }
+    if routing.by == Order::Cost {
+        // Stable: those of one price, and those without, keep their order.
+        let price = |provider: &ProviderConfig| provider.route.price.unwrap_or(f64::INFINITY);
+        providers.sort_by(|one, other| price(one).total_cmp(&price(other)));
     }
     let mut names = HashSet::new();
     for provider in &providers {
@@ -262,7 +271,11 @@ fn provider_of(
     surroundings: &Surroundings<'_>,
 ) -> Result<ProviderConfig, ConfigError> {
     let (vendor, sections) = section.vendor();
-    let ProviderSection { name, generic, log, .. } = section;
+    let ProviderSection { name, generic, log, route, .. } = section;
+    let route = route.unwrap_or_default();
+    if let Some((key, problem)) = route.problem() {
+        return Err(wrong(&format!("provider {name}: route.{key}"), problem));
+    }
     if name.is_empty() || name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(wrong("provider.name", "a name has 1 to 40 letters, digits, dots, dashes or underscores"));
     }
@@ -299,7 +312,7 @@ fn provider_of(
         }
         (None, log) => AdapterConfig::Log(log.unwrap_or_default()),
     };
-    Ok(ProviderConfig { name, adapter })
+    Ok(ProviderConfig { name, adapter, route })
 }
 
 fn parsed<T: std::str::FromStr>(surroundings: &Surroundings<'_>, name: &str) -> Result<Option<T>, ConfigError> {

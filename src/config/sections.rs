@@ -13,6 +13,7 @@ use super::error::{ConfigError, wrong};
 use crate::message::phone::Countries;
 use crate::provider::generic::GenericConfig;
 use crate::provider::log::LogConfig as LogProviderConfig;
+use crate::provider::route::{Order, RouteConfig};
 use crate::provider::vendor::VendorConfig;
 
 /// Where the control socket is by default.
@@ -186,6 +187,8 @@ pub struct ProviderConfig {
     pub name: String,
     /// What it is.
     pub adapter: AdapterConfig,
+    /// Which messages it takes.
+    pub route: RouteConfig,
 }
 
 /// The kinds of provider.
@@ -207,8 +210,16 @@ pub(super) struct File {
     pub(super) garage: GarageConfig,
     pub(super) sending: SendingConfig,
     pub(super) receipts: ReceiptsConfig,
+    pub(super) routing: RoutingSection,
     pub(super) gateway: GatewaySection,
     pub(super) provider: Vec<ProviderSection>,
+}
+
+/// `[routing]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RoutingSection {
+    pub(super) by: Order,
 }
 
 /// `[gateway]`: the garage application's own protocol, for which four environment variables suffice.
@@ -237,6 +248,7 @@ pub(super) struct ProviderSection {
     pub(super) l2t: Option<VendorConfig>,
     pub(super) winsms: Option<VendorConfig>,
     pub(super) capcom6: Option<VendorConfig>,
+    pub(super) route: Option<RouteConfig>,
 }
 
 impl ProviderSection {

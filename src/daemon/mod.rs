@@ -50,6 +50,7 @@ use crate::outbox::send::Shared;
 use crate::outbox::settings::Settings;
 use crate::outbox::settle;
 use crate::outbox::stage::RetryRules;
+use crate::provider::router::Router;
 use crate::provider::{Provider, Providers};
 use work::Work;
 
@@ -170,6 +171,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         ledger: Arc::clone(&ledger),
         clock: Clock::default(),
         fleet: Fleet::default(),
+        router: Router::default(),
         journal: Arc::clone(&journal),
         recall: Recall::default(),
         lines: Lines::default(),
@@ -293,7 +295,7 @@ fn target_of(url: &str, name: &str) -> Result<Target, ConfigError> {
 /// [`ConfigError`], naming the provider and the key.
 pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError> {
     let mut providers = Vec::new();
-    for ProviderConfig { name, adapter } in configs {
+    for ProviderConfig { name, adapter, route } in configs {
         let wrong = |problem: String| ConfigError::Value { name: format!("provider {name}"), problem };
         let provider = match adapter {
             AdapterConfig::Generic(generic) => {
@@ -302,7 +304,7 @@ pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError
             }
             AdapterConfig::Log(log) => Provider::log(name, log.clone()),
         };
-        providers.push(Arc::new(provider));
+        providers.push(Arc::new(provider.routed(route.clone())));
     }
     Ok(Arc::new(providers))
 }

@@ -75,7 +75,7 @@ const OUR_TABLES: &[(i32, &[&str])] = &[
     (2, &["sms_setting"]),
     (7, &["sms_template"]),
     (9, &["sms_contact", "sms_consent", "sms_optout_import", "sms_inbound"]),
-    (11, &["sms_awaited"]),
+    (11, &["sms_awaited", "sms_quota"]),
 ];
 
 /// The role that gets the daemon's privileges when it exists and no other is named.

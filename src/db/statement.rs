@@ -183,6 +183,8 @@ statements! {
     DECIDE = "outbox/decide";
     /// Which of a provider's ids belong to other messages.
     ACCOUNTED = "outbox/accounted";
+    /// The quota of a day.
+    QUOTA = "outbox/quota";
     /// After a clock went back.
     REWIND = "outbox/rewind";
     /// What a dead daemon held.
@@ -201,6 +203,8 @@ statements! {
     MATCH = "receipt/match";
     /// Messages to ask a provider about.
     AWAITED = "receipt/due";
+    /// Whether they arrive in time.
+    PUNCTUAL = "receipt/punctual";
     /// Messages that nobody tells about any more.
     FORGET = "receipt/forget";
     /// A sign of life, and who else works.

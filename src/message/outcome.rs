@@ -70,6 +70,18 @@ impl Outcome {
         }
     }
 
+    /// Whether nothing was sent, for certain.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Accepted { .. } | Self::Unknown { .. } => false,
+            Self::Rejected { .. }
+            | Self::Throttled { .. }
+            | Self::TemporaryFailure { .. }
+            | Self::Misconfigured { .. }
+            | Self::NoCredit { .. } => true,
+        }
+    }
+
     /// What the provider said, to be changed; none for an accepted message.
     pub fn detail_mut(&mut self) -> Option<&mut String> {
         match self {

@@ -63,6 +63,8 @@ pub enum Reason {
     OptedOut,
     /// Marketing, and the customer has not agreed to any.
     NoConsent,
+    /// No provider takes such a message, or none of those that do can take it just now.
+    NoProvider,
     /// Outside of the hours of its category.
     QuietHours,
     /// A completed service waits for others of the same customer.
@@ -112,6 +114,7 @@ impl Reason {
             Self::TooManyAttempts => "too_many_attempts",
             Self::Unknown => "unknown",
             Self::NotStarted => "not_started",
+            Self::NoProvider => "no_provider",
             Self::Stampede => "stampede",
             Self::NotATestRecipient => "not_a_test_recipient",
             Self::OptedOut => "opted_out",

@@ -7,7 +7,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::message::outcome::Outcome;
+use crate::provider::outgoing::Outgoing;
 
 /// Lines of their own within one [`WINDOW`].
 const LINES: u32 = 100;
@@ -29,6 +32,51 @@ struct Window {
 }
 
 impl Lines {
+    /// Says what came of an attempt.
+    pub fn tell(&self, id: i64, provider: &str, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {
+        let (word, took_ms) = (outcome.word(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        match outcome {
+            Outcome::Accepted { .. } if !self.admits(Instant::now()) => {}
+            Outcome::Accepted { .. } => {
+                info!(
+                    msg.id = id,
+                    to = outgoing.masked_recipient(),
+                    provider.name = provider,
+                    outcome = word,
+                    segments = outgoing.segments,
+                    took_ms,
+                    "message sent"
+                );
+            }
+            Outcome::Unknown { detail } => {
+                warn!(
+                    msg.id = id,
+                    to = outgoing.masked_recipient(),
+                    provider.name = provider,
+                    outcome = word,
+                    detail,
+                    took_ms,
+                    "the message may have been sent"
+                );
+            }
+            Outcome::Rejected { .. }
+            | Outcome::Throttled { .. }
+            | Outcome::TemporaryFailure { .. }
+            | Outcome::Misconfigured { .. }
+            | Outcome::NoCredit { .. } => {
+                warn!(
+                    msg.id = id,
+                    to = outgoing.masked_recipient(),
+                    provider.name = provider,
+                    outcome = word,
+                    detail = outcome.detail(),
+                    took_ms,
+                    "message not sent"
+                );
+            }
+        }
+    }
+
     fn locked(&self) -> MutexGuard<'_, Window> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

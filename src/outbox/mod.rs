@@ -50,6 +50,7 @@ pub mod recall;
 pub mod recover;
 pub mod rescue;
 pub mod result;
+mod routing;
 pub mod send;
 pub mod settings;
 pub mod settle;

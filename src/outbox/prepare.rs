@@ -73,6 +73,11 @@ impl Informed {
         self.facts.as_ref()
     }
 
+    /// The language on record of the customer.
+    pub(super) fn contact_lang(&self) -> Option<&str> {
+        self.contact.lang.as_deref()
+    }
+
     pub(super) fn into_facts(self) -> Option<Facts> {
         self.facts
     }

@@ -6,6 +6,7 @@
 //! daemon: what became of the message is not known, and its lease runs out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use super::prepare::{Informed, Preparer};
 use super::pulse::Pulse;
 use super::recall::{Memory, Recall};
 use super::result::Finished;
+use super::routing::{self, Routing, Share};
 use super::settings::Settings;
 use super::settle::Settler;
 use super::stage::{Armed, Claimed, RetryRules};
@@ -33,10 +35,11 @@ use crate::message::kind::Kind;
 use crate::message::outcome::Outcome;
 use crate::message::reason::Reason;
 use crate::metrics::Metrics;
-use crate::provider::Provider;
 use crate::provider::circuit::Admission;
 use crate::provider::outgoing::Outgoing;
+use crate::provider::router::Router;
 use crate::provider::slots::Ticket;
+use crate::provider::{Provider, Providers};
 
 /// Pause of a message whose lost attempt is still under way in this process.
 const RETURNED_PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +52,12 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Longest time until a message in doubt is looked at, or looked at again: the wait for proof may be shortened meanwhile.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a provider for whose slots messages wait has stopped answering.
+const STALL_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a provider that is to be tried waits when the message that was claimed for it is none that it takes.
+const PROBE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Everything that the claimer and its senders share.
 pub struct Shared {
@@ -66,6 +75,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Who else works on this database.
     pub fleet: Fleet,
+    /// Deals messages out to providers.
+    pub router: Router,
     /// What a successor can read after a kill.
     pub journal: Arc<Journal>,
     /// What this process remembers in case the database forgets.
@@ -100,6 +111,10 @@ pub struct Desk {
     pub journaled: bool,
     /// The one row is to see whether the provider works again.
     pub probes: bool,
+    /// All providers, where a message may go to another one than the claim was made for.
+    pub providers: Providers,
+    /// Messages of this batch that were not sent after all, of a provider with a quota.
+    pub unsent: AtomicUsize,
 }
 
 impl Desk {
@@ -148,11 +163,56 @@ impl Desk {
         for finished in unsaid {
             settler.record(finished).await;
         }
+        if routing::decides(&self.providers) {
+            self.route(rows, tickets).await;
+            return;
+        }
         tickets.truncate(rows.len());
         if rows.is_empty() {
             self.provider.circuit().not_probed(Instant::now());
         }
         self.handle_batch(rows, tickets).await;
+    }
+
+    /// Each message by the provider that is to carry it.
+    async fn route(self: Arc<Self>, rows: Vec<Informed>, mut tickets: Vec<Ticket>) {
+        let Shared { preparer, router, settler, .. } = &*self.shared;
+        let (providers, settings, lead) = (&self.providers, &*self.settings, &self.provider);
+        let urgent = tickets.first().is_none_or(Ticket::is_urgent);
+        let routing = Routing { preparer, router, providers, settings, lead, probes: self.probes };
+        let (shares, finished) = routing.deal(rows).await;
+        for finished in finished {
+            settler.record(finished).await;
+        }
+        if !shares.iter().any(|share| share.provider.name() == lead.name()) {
+            tickets.clear();
+            // Nothing that it would take: it is not tried again with every claim.
+            lead.circuit().not_probed(Instant::now() + PROBE_AGAIN);
+        }
+        let batches = shares.into_iter().map(|Share { provider, rows }| {
+            if provider.name() == lead.name() {
+                tickets.truncate(rows.len());
+                return Arc::clone(&self).handle_batch(rows, std::mem::take(&mut tickets));
+            }
+            let tickets = provider.slots().enter(rows.len(), urgent);
+            Arc::new(self.of(provider)).handle_batch(rows, tickets)
+        });
+        futures_util::future::join_all(batches.collect::<Vec<_>>()).await;
+    }
+
+    /// The same desk for another provider.
+    fn of(&self, provider: Arc<Provider>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            provider,
+            settings: Arc::clone(&self.settings),
+            now: self.now,
+            contacts: self.contacts,
+            journaled: self.journaled,
+            probes: false,
+            providers: Arc::clone(&self.providers),
+            unsent: AtomicUsize::new(0),
+        }
     }
 
     /// Rows with their facts, as many at a time as find free slots.
@@ -164,6 +224,10 @@ impl Desk {
                 biased;
                 () = self.shared.stop.cancelled() => break,
                 seated = self.provider.slots().seat(&mut tickets) => seated,
+                // One that hangs frees no slot: what waits for it may go elsewhere.
+                () = tokio::time::sleep(STALL_LOOK), if self.providers.len() > 1 => {
+                    if self.provider.is_stalled(Instant::now()) { break } else { continue }
+                }
             };
             // Claimed before the provider was seen to fail.
             if !self.probes && self.provider.admission(Instant::now()) != Admission::All {
@@ -180,6 +244,7 @@ impl Desk {
         if self.probes && waiting.len() > 0 {
             self.provider.circuit().not_probed(Instant::now());
         }
+        self.unsent(waiting.len());
         for informed in waiting {
             let finished = informed.into_claimed().defer(Duration::ZERO, Reason::NotStarted, None, None);
             self.shared.settler.record(finished).await;
@@ -187,6 +252,14 @@ impl Desk {
         while let Some(ended) = senders.join_next().await {
             passed_on(ended);
         }
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        let preparer = &self.shared.preparer;
+        routing::give_back_quota(&preparer.database, &self.provider, &preparer.zone, unsent).await;
+    }
+
+    /// So many messages were not sent after all.
+    fn unsent(&self, messages: usize) {
+        self.unsent.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Rows with slots: those that may be sent are written down in the journal together, then each goes its own way.
@@ -197,6 +270,7 @@ impl Desk {
                 Ok(one) => armed.push((one, ticket)),
                 Err(finished) => {
                     drop(ticket);
+                    self.unsent(1);
                     self.provider.circuit().not_probed(Instant::now());
                     self.shared.settler.record(finished).await;
                 }
@@ -206,6 +280,7 @@ impl Desk {
             // The claim promised a journal: without it nothing may be sent.
             debug!(error = %problem, messages = armed.len(), "the journal failed; these messages go back unsent");
             self.provider.circuit().not_probed(Instant::now());
+            self.unsent(armed.len());
             for (one, _ticket) in armed {
                 self.shared.settler.record(one.give_back()).await;
             }
@@ -316,6 +391,9 @@ impl Desk {
             }
         };
         let took = begun.elapsed();
+        if outcome.is_unsent() {
+            self.unsent(1);
+        }
         self.remember(&armed, &outcome);
         self.shared.metrics.attempt(self.provider.name(), outcome.word(), took.as_secs_f64());
         // The provider's own words go to the record of the message; logs and status have them without number and text.
@@ -323,7 +401,7 @@ impl Desk {
         if matches!(outcome, Outcome::Accepted { .. }) {
             self.shared.metrics.accepted();
         }
-        self.log(&armed, &outgoing, &shown, took);
+        self.shared.lines.tell(armed.id(), self.provider.name(), &outgoing, &shown, took);
         let (changed, open) = {
             let mut circuit = self.provider.circuit();
             (circuit.record(&shown, Instant::now()), circuit.is_open())
@@ -368,51 +446,6 @@ impl Desk {
             FIRST_LOOK
         } else {
             self.settings.unknown_wait.min(LOOK_AGAIN)
-        }
-    }
-
-    fn log(&self, armed: &Armed, outgoing: &Outgoing, outcome: &Outcome, took: Duration) {
-        let (id, provider) = (armed.id(), self.provider.name());
-        let (word, took_ms) = (outcome.word(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        match outcome {
-            Outcome::Accepted { .. } if !self.shared.lines.admits(Instant::now()) => {}
-            Outcome::Accepted { .. } => {
-                info!(
-                    msg.id = id,
-                    to = outgoing.masked_recipient(),
-                    provider.name = provider,
-                    outcome = word,
-                    segments = outgoing.segments,
-                    took_ms,
-                    "message sent"
-                );
-            }
-            Outcome::Unknown { detail } => {
-                warn!(
-                    msg.id = id,
-                    to = outgoing.masked_recipient(),
-                    provider.name = provider,
-                    outcome = word,
-                    detail,
-                    took_ms,
-                    "the message may have been sent"
-                );
-            }
-            Outcome::Rejected { .. }
-            | Outcome::Throttled { .. }
-            | Outcome::TemporaryFailure { .. }
-            | Outcome::Misconfigured { .. }
-            | Outcome::NoCredit { .. } => {
-                warn!(
-                    msg.id = id,
-                    to = outgoing.masked_recipient(),
-                    provider.name = provider,
-                    outcome = word,
-                    detail = outcome.detail(),
-                    took_ms,
-                    "message not sent"
-                );
-            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! Every wait in a turn is bounded by [`TICK`], so that the beat which the watchdog reads shows progress and no timer.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -19,6 +20,7 @@ use super::clock;
 use super::floor::Floor;
 use super::guards;
 use super::rescue;
+use super::routing;
 use super::send::{Desk, Shared};
 use super::settings::Settings;
 use super::stage::Claimed;
@@ -167,7 +169,9 @@ impl Claimer {
         }
         self.said_idle = None;
         let now = Instant::now();
-        let Some((provider, admission)) = choose(&providers, now) else {
+        providers.iter().for_each(|provider| self.take_share(provider));
+        let leads = leads(&providers, now);
+        if leads.is_empty() {
             let opens = providers.iter().filter_map(|provider| match provider.admission(now) {
                 Admission::Closed(until) => Some(until.saturating_duration_since(now)),
                 Admission::All | Admission::Probe => None,
@@ -175,11 +179,15 @@ impl Claimer {
             let wait = opens.min().unwrap_or(TICK);
             // The outbox is not looked at, but it must be seen to be in reach.
             return self.look_without_claiming(wait).await;
-        };
-        match self.room(&provider, admission).await {
-            Ok(room) => self.claim(&provider, admission, room, settings).await,
-            Err(wait) => Turn::Wait(wait),
         }
+        let mut shortest = TICK;
+        for (provider, admission) in leads {
+            match self.room(&provider, admission).await {
+                Ok(room) => return self.claim(&provider, admission, room, settings, &providers).await,
+                Err(wait) => shortest = shortest.min(wait),
+            }
+        }
+        Turn::Wait(shortest)
     }
 
     /// Nothing may be claimed, for a reason that somebody may change in the settings or the configuration.
@@ -211,14 +219,20 @@ impl Claimer {
         }
     }
 
-    /// How many rows may be claimed now, which the provider's slots, the rows already waiting for them and the rate decide; one for a
-    /// probe. Waits for room as long as a turn may. The error is how long to wait when there is none.
-    async fn room(&self, provider: &Provider, admission: Admission) -> Result<usize, Duration> {
-        let (slots, share) = (provider.slots(), self.shared.fleet.share(provider.concurrency()));
-        slots.resize(share);
+    /// Takes this daemon's part of what a provider allows.
+    fn take_share(&self, provider: &Provider) {
+        let share = self.shared.fleet.share(provider.concurrency());
+        provider.slots().resize(share);
         if let Some(pace) = provider.pace() {
             pace.share(share, provider.concurrency());
         }
+    }
+
+    /// How many rows may be claimed now, which the provider's slots, the rows already waiting for them and the rate decide; one for a
+    /// probe. Waits for room as long as a turn may. The error is how long to wait when there is none.
+    async fn room(&self, provider: &Provider, admission: Admission) -> Result<usize, Duration> {
+        let slots = provider.slots();
+        let share = slots.limit();
         if share == 0 {
             return Err(TICK);
         }
@@ -241,13 +255,16 @@ impl Claimer {
         admission: Admission,
         room: usize,
         settings: Arc<Settings>,
+        providers: &Providers,
     ) -> Turn {
         self.look_back().await;
         let now = Instant::now();
         let floor = self.floor.start(now);
         self.claims += 1;
         let token = (i64::from(self.owner) << 32) | (self.claims & 0xffff_ffff);
-        let lease = provider.timeout() + LEASE_MARGIN;
+        // Another provider may carry a message in the end.
+        let timeout = providers.iter().map(|provider| provider.timeout()).max().unwrap_or(provider.timeout());
+        let lease = timeout + LEASE_MARGIN;
         let journaled = self.shared.journal.usable();
         let claim = Claim { floor, slots: room, owner: self.owner, token, lease, journaled };
         if admission == Admission::Probe {
@@ -335,6 +352,8 @@ impl Claimer {
             contacts: batch.contacts,
             journaled,
             probes: admission == Admission::Probe,
+            providers: Arc::clone(providers),
+            unsent: AtomicUsize::new(0),
         };
         Arc::new(desk).dispatch(rows, &mut self.senders);
         if self.flag.is_busy(Instant::now(), claimed) {
@@ -422,10 +441,27 @@ fn within(time: Duration, per_second: f64) -> usize {
     messages
 }
 
-/// The first provider that admits anything.
-fn choose(providers: &Providers, now: Instant) -> Option<(Arc<Provider>, Admission)> {
-    providers.iter().find_map(|provider| match provider.admission(now) {
-        admission @ (Admission::All | Admission::Probe) => Some((Arc::clone(provider), admission)),
-        Admission::Closed(_) => None,
-    })
+/// With whom in mind a claim may be made, the best first. One alone where nothing but the order decides; otherwise those with the most room first, because
+/// a message goes its own way once it is claimed. One that is to be tried always comes first: it costs one message.
+fn leads(providers: &Providers, now: Instant) -> Vec<(Arc<Provider>, Admission)> {
+    let admitted: Vec<(Arc<Provider>, Admission)> = providers
+        .iter()
+        .filter_map(|provider| match provider.admission(now) {
+            admission @ (Admission::All | Admission::Probe) => Some((Arc::clone(provider), admission)),
+            Admission::Closed(_) => None,
+        })
+        .collect();
+    let lively = |(provider, admission): &&(Arc<Provider>, Admission)| {
+        *admission == Admission::Probe || !provider.is_stalled(now)
+    };
+    if !routing::decides(providers) {
+        return admitted.iter().find(lively).or(admitted.first()).cloned().into_iter().collect();
+    }
+    let mut leads: Vec<(Arc<Provider>, Admission)> = admitted.iter().filter(lively).cloned().collect();
+    if leads.is_empty() {
+        leads = admitted;
+    }
+    let room = |provider: &Provider| provider.slots().limit().saturating_sub(provider.slots().load());
+    leads.sort_by_key(|(provider, admission)| (*admission != Admission::Probe, std::cmp::Reverse(room(provider))));
+    leads
 }

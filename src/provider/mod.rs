@@ -3,11 +3,14 @@
 
 pub mod circuit;
 pub mod generic;
+pub mod health;
 pub mod inquiry;
 pub mod log;
 pub mod outgoing;
 pub mod pace;
 pub mod receipt;
+pub mod route;
+pub mod router;
 pub mod slots;
 pub mod vendor;
 
@@ -19,11 +22,13 @@ use rustls::ClientConfig;
 use crate::message::outcome::Outcome;
 use circuit::{Admission, Circuit};
 use generic::{GenericConfig, GenericError, HttpProvider};
+use health::Health;
 use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
 use pace::Pace;
 use receipt::{Push, PushError, Pushed, Receipt};
+use route::RouteConfig;
 use secrecy::ExposeSecret as _;
 use slots::Slots;
 
@@ -53,6 +58,8 @@ pub struct Provider {
     timeout: Duration,
     max_segments: Option<u32>,
     pace: Option<Pace>,
+    route: RouteConfig,
+    health: Health,
     circuit: Mutex<Circuit>,
 }
 
@@ -96,8 +103,32 @@ impl Provider {
             timeout,
             max_segments,
             pace: rate.and_then(Pace::new),
+            route: RouteConfig::default(),
+            health: Health::default(),
             circuit: Mutex::new(Circuit::default()),
         }
+    }
+
+    /// The same, with what is said about which messages it takes.
+    #[must_use]
+    pub fn routed(mut self, route: RouteConfig) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// Which messages it takes, and how many.
+    pub fn route(&self) -> &RouteConfig {
+        &self.route
+    }
+
+    /// How well it does.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it has stopped answering.
+    pub fn is_stalled(&self, now: Instant) -> bool {
+        self.health.is_stalled(now)
     }
 
     /// Its name in logs, metrics and records.
@@ -145,10 +176,13 @@ impl Provider {
 
     /// Sends one message.
     pub async fn send(&self, message: &Outgoing) -> Outcome {
-        match &self.adapter {
+        let under_way = self.health.begin(Instant::now());
+        let outcome = match &self.adapter {
             Adapter::Generic(http) => http.send(message).await,
             Adapter::Log(log) => log.send(message),
-        }
+        };
+        under_way.ended(&outcome, Instant::now());
+        outcome
     }
 
     /// Whether it can be asked what became of a message.

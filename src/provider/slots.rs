@@ -88,6 +88,11 @@ impl Slots {
         }
     }
 
+    /// Requests at once.
+    pub fn limit(&self) -> usize {
+        self.locked().limit
+    }
+
     /// Requests under way.
     pub fn seated(&self) -> usize {
         self.locked().seated
@@ -175,6 +180,13 @@ impl Slots {
             state.measured = Some((now, state.left));
         }
         state.per_second
+    }
+}
+
+impl Ticket {
+    /// Whether it is seated before those that are not.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 }
 
