@@ -26,6 +26,18 @@ const MATCH_EVERY: Duration = Duration::from_secs(60);
 /// How often old ones are given up.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
+/// How often it is looked at whether messages arrive in time.
+const PUNCTUAL_EVERY: Duration = Duration::from_secs(10);
+
+/// Over how long.
+const PUNCTUAL_WINDOW: Duration = Duration::from_secs(600);
+
+/// Fewer messages than these say nothing about a provider.
+const PUNCTUAL_LEAST: i64 = 20;
+
+/// When a message counts as late, where the provider's section does not say.
+const SLOW_AFTER: Duration = Duration::from_secs(60);
+
 /// Questions to one provider in one round.
 const QUESTIONS: usize = 20;
 
@@ -44,7 +56,8 @@ impl Poller {
     pub async fn run(self, stop: CancellationToken) {
         let mut ask = tokio::time::interval(EVERY);
         let mut forget = tokio::time::interval(FORGET_EVERY);
-        for timer in [&mut ask, &mut forget] {
+        let mut punctual = tokio::time::interval(PUNCTUAL_EVERY);
+        for timer in [&mut ask, &mut forget, &mut punctual] {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         let mut matched: Option<Instant> = None;
@@ -52,6 +65,7 @@ impl Poller {
             let result = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = forget.tick() => self.intake.forget().await,
+                _ = punctual.tick() => self.look_at_arrivals().await,
                 _ = ask.tick() => {
                     let now = Instant::now();
                     let due = matched.is_none_or(|at| now.saturating_duration_since(at) >= MATCH_EVERY);
@@ -76,6 +90,26 @@ impl Poller {
         }
     }
 
+    /// Of which providers the messages arrive in time; only where it bears on a weight.
+    async fn look_at_arrivals(&self) -> Result<(), DbError> {
+        let providers = self.providers.borrow().clone();
+        for provider in providers.iter().filter(|provider| provider.route().weight.is_some()) {
+            if provider.awaits_receipts().is_none() {
+                continue;
+            }
+            let slow = seconds(provider.route().slow_after.unwrap_or(SLOW_AFTER));
+            let (name, window) = (provider.name(), seconds(PUNCTUAL_WINDOW));
+            let arguments: [crate::db::Argument<'_>; 3] =
+                [("provider", &name), ("slow_s", &slow), ("window_s", &window)];
+            let row = self.database.query_one(&statement::PUNCTUAL, &arguments).await?;
+            let (on_time, late): (i64, i64) = (field(&row, "on_time")?, field(&row, "late")?);
+            #[expect(clippy::cast_precision_loss, reason = "some thousand messages")]
+            let part = (on_time + late >= PUNCTUAL_LEAST).then(|| on_time as f64 / (on_time + late) as f64);
+            provider.health().arrivals(part);
+        }
+        Ok(())
+    }
+
     async fn ask_all(&self) -> Result<(), DbError> {
         let providers = self.providers.borrow().clone();
         for provider in providers.iter() {
@@ -88,7 +122,6 @@ impl Poller {
 
     async fn ask(&self, provider: &Provider, batch: usize) -> Result<(), DbError> {
         let (name, at_most) = (provider.name(), i64::try_from(batch).unwrap_or(1));
-        let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
         let (first, longest) = (seconds(FIRST_POLL), seconds(LONGEST));
         for _ in 0..QUESTIONS {
             let arguments: [crate::db::Argument<'_>; 4] =
@@ -118,4 +151,8 @@ impl Poller {
         }
         Ok(())
     }
+}
+
+fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
