@@ -278,3 +278,73 @@ async fn a_provider_whose_messages_do_not_arrive_loses_weight_and_gets_it_back()
     })
     .await;
 }
+
+#[tokio::test]
+async fn provider_list_and_test_say_how_a_provider_is_without_and_with_a_message() {
+    let balance = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(120));
+    let told = std::sync::Arc::clone(&balance);
+    let answer = async move |headers: axum::http::HeaderMap| {
+        let known = headers.get("authorization").is_some_and(|value| value == format!("Bearer {API_KEY}").as_str());
+        let left = told.load(std::sync::atomic::Ordering::Relaxed);
+        if known {
+            (axum::http::StatusCode::OK, format!(r#"{{"left":"{left}"}}"#))
+        } else {
+            (axum::http::StatusCode::UNAUTHORIZED, API_KEY.to_owned())
+        }
+    };
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let router = axum::Router::new().route("/balance", axum::routing::get(answer));
+    tokio::spawn(async move { axum::serve(server, router).await });
+    let main = gateway("").await;
+    let with_balance = |auth: &str| {
+        provider(
+            "main",
+            &main,
+            &format!(
+                "auth = {{ type = \"{auth}\" }}\nbalance = {{ url = \"http://{address}/balance\", value = {{ json = \"$.left\" }}, unit = \"SMS\", low = 100.0, every = \"1min\" }}\n[provider.route]\nweight = 7\nprefixes = [\"+216\"]"
+            ),
+        )
+    };
+    let mut world = world(&(with_balance("bearer") + &provider("plain", &main, ""))).await;
+    let daemon = world.daemon().await;
+    let listed = async |world: &World| world.ok(["provider", "list"]).await;
+    until("the balance is known", async || listed(&world).await.contains("120 SMS")).await;
+    let shown = listed(&world).await;
+    assert!(
+        shown.contains("weight 7, +216") && shown.contains("all messages") && shown.contains("not known"),
+        "{shown}"
+    );
+    let tried = world.ok(["provider", "test", "main"]).await;
+    assert!(tried.contains("the credentials are taken; the balance is 120 SMS") && tried.ends_with("ok\n"), "{tried}");
+    assert_eq!(main.count(), 0);
+    let sent = world.ok(["provider", "test", "plain", "--to", "20 000 005"]).await;
+    assert!(sent.contains("accepted") && main.count() == 1, "{sent}");
+    assert_eq!(
+        world.value("SELECT recipient || ' ' || status || ' ' || provider FROM sms_message").await,
+        "+21620000005 sent plain"
+    );
+    for (arguments, words) in [
+        (vec!["provider", "test", "nobody"], "no such provider"),
+        (vec!["provider", "test", "plain", "--to", "85300"], "short number"),
+    ] {
+        let output = world.run(&arguments).await;
+        assert!(!output.status.success() && support::shown(&output).contains(words), "{}", support::shown(&output));
+    }
+    // A key that is refused, and an account that is empty.
+    world.configure(&format!("{QUICK}{}{}", with_balance("none"), provider("plain", &main, "")));
+    world.ok(["reload"]).await;
+    let output = world.run(["provider", "test", "main"]).await;
+    let said = support::shown(&output);
+    assert!(!output.status.success() && said.contains("401") && !said.contains(API_KEY), "{said}");
+    balance.store(0, std::sync::atomic::Ordering::Relaxed);
+    world.configure(&format!("{QUICK}{}{}", with_balance("bearer"), provider("plain", &main, "")));
+    world.ok(["reload"]).await;
+    until("the account is seen to be empty", async || listed(&world).await.contains("no_credit")).await;
+    let id = world.enqueue("20 000 001", "Bonjour").await;
+    world.status_becomes(id, "sent").await;
+    assert_eq!(world.value(&format!("SELECT provider FROM sms_message WHERE id = {id}")).await, "plain");
+    let output = world.run(["status"]).await;
+    assert!(support::shown(&output).contains("credit of provider main is low"), "{}", support::shown(&output));
+    assert!(!daemon.log().contains(API_KEY));
+}

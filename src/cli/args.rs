@@ -129,6 +129,12 @@ pub enum Command {
     },
     /// Send a message by hand
     Send(SendArgs),
+    /// Who carries messages, and how well
+    Provider {
+        /// What to do
+        #[command(subcommand)]
+        action: ProviderAction,
+    },
     /// Settings that take effect at once, without a restart
     Setting {
         /// What to do
@@ -284,5 +290,30 @@ pub enum SettingAction {
         name: String,
         /// Its value
         value: String,
+    },
+}
+
+/// `provider`
+#[derive(Debug, Subcommand)]
+pub enum ProviderAction {
+    /// All providers, in the order in which they are tried
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try one: is it there, does it take the credentials, how much is left; with --to, send a real message
+    Test {
+        /// Its name in the configuration
+        name: String,
+        /// Send a message to this number, which costs what a message costs
+        #[arg(long, value_name = "PHONE")]
+        to: Option<String>,
+        /// The text [default: a short one in French]
+        #[arg(long, requires = "to")]
+        text: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }

@@ -18,6 +18,7 @@ pub mod messages;
 pub mod optouts;
 pub mod output;
 pub mod people_args;
+pub mod providers;
 pub mod settings;
 pub mod status;
 pub mod template_args;
@@ -98,6 +99,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Cancel { which, json } => messages::act_on(&client(), "cancel", &which, json).await,
         Command::Release { which, json } => messages::act_on(&client(), "release", &which, json).await,
         Command::Send(send) => messages::send(&client(), &send, &zone()).await,
+        Command::Provider { action } => providers::run(&client(), action).await,
         Command::Setting { action } => settings::run(&client(), action).await,
         Command::Template { action } => templates::run(&client(), action, &zone()).await,
         Command::Contact { action } => contacts::run(&client(), action, &zone()).await,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::{output, when};
+use super::{output, providers, when};
 use crate::control::status::Status;
 
 /// How the daemon and its queue are. Exit 1 when something is wrong.
@@ -85,14 +85,15 @@ fn print(status: &Status, zone: &TimeZone) {
         status.today.iter().map(|it| format!("{} {} ({} segments)", it.messages, it.status, it.segments)).collect();
     line("today", &if today.is_empty() { "nothing yet".to_owned() } else { today.join(", ") });
     for provider in &status.providers {
-        let state = match &provider.reason {
-            Some(reason) => format!("waiting: {}", output::visible(reason)),
-            None => "takes messages".to_owned(),
+        let state = output::visible(&providers::state(provider));
+        let credit = match &provider.credit {
+            Some(_) => format!("; credit {}", output::visible(&providers::credit(provider))),
+            None => String::new(),
         };
         line(
             "provider",
             &format!(
-                "{}: {state}; {} of {} requests under way",
+                "{}: {state}; {} of {} requests under way{credit}",
                 provider.name, provider.in_flight, provider.concurrency
             ),
         );

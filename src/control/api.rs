@@ -23,6 +23,7 @@ use super::peer::Peer;
 use super::people;
 use super::plain;
 use super::problem::Problem;
+use super::providers;
 use super::request::{BODY_LIMIT_BYTES, parse, part};
 use super::texts;
 use crate::message::kind::Kind;
@@ -56,6 +57,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .merge(garage_api::router())
         .merge(texts::router())
         .merge(people::router())
+        .merge(providers::router())
         .fallback(async || Problem::not_found("there is nothing here; see GET /v1/status"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")

@@ -15,6 +15,7 @@ pub mod peer;
 pub mod people;
 mod plain;
 pub mod problem;
+pub mod providers;
 mod request;
 pub mod server;
 pub mod status;

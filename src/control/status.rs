@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use crate::outbox::guards::Guards;
 use crate::outbox::pulse::Pulse;
 use crate::outbox::settings::Settings;
 use crate::outbox::staff::{self, Held, Owner, Queue, Today};
-use crate::provider::Providers;
+use crate::provider::credit::CreditView;
+use crate::provider::{Provider, Providers};
 
 /// No look at the outbox for this long means that the database is out of reach.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
@@ -68,6 +69,21 @@ pub struct ProviderStatus {
     pub circuit: String,
     /// Why it is open.
     pub reason: Option<String>,
+    /// Requests are under way and none is answered.
+    #[serde(default)]
+    pub stalled: bool,
+    /// Which messages it takes, in words.
+    #[serde(default)]
+    pub takes: String,
+    /// How much of its weight counts, in percent; only where it has one.
+    #[serde(default)]
+    pub health: Option<u32>,
+    /// How delivery receipts come: `pushed`, `asked for` or `none`.
+    #[serde(default)]
+    pub receipts: String,
+    /// What is left of its credit, where it can be asked.
+    #[serde(default)]
+    pub credit: Option<CreditView>,
 }
 
 /// The whole status.
@@ -143,6 +159,11 @@ impl Vitals {
         problems
     }
 
+    /// The providers in force, in the order in which they are tried.
+    pub fn providers(&self) -> Vec<ProviderStatus> {
+        self.providers.borrow().iter().map(|provider| of_provider(provider)).collect()
+    }
+
     /// The whole status.
     pub async fn status(&self) -> Status {
         let mut problems = self.problems();
@@ -159,21 +180,10 @@ impl Vitals {
         }
         // A status without it is still one.
         let alarm = contacts::alarm(&self.database).await.unwrap_or_default();
-        let providers = self
-            .providers
-            .borrow()
-            .iter()
-            .map(|provider| {
-                let circuit = provider.circuit();
-                ProviderStatus {
-                    name: provider.name().to_owned(),
-                    in_flight: provider.in_flight(),
-                    concurrency: provider.concurrency(),
-                    circuit: if circuit.is_open() { "open" } else { "closed" }.to_owned(),
-                    reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")),
-                }
-            })
-            .collect();
+        let providers = self.providers();
+        let low = providers.iter().filter(|provider| provider.credit.as_ref().is_some_and(|credit| credit.low));
+        let credits: Vec<String> =
+            low.map(|provider| format!("the credit of provider {} is low; fill it", provider.name)).collect();
         Status {
             healthy: problems.is_empty(),
             problems,
@@ -190,7 +200,7 @@ impl Vitals {
             held,
             missed,
             missed_events,
-            notes: self.guards.note().into_iter().chain(alarm).collect(),
+            notes: self.guards.note().into_iter().chain(alarm).chain(credits).collect(),
             sent_last_minute: self.metrics.accepted_last_minute(),
             today,
             providers,
@@ -218,5 +228,29 @@ impl Vitals {
             self.metrics.oldest_due(queue.oldest_due_s.unwrap_or_default() as i64);
         }
         self.metrics.text()
+    }
+}
+
+fn of_provider(provider: &Provider) -> ProviderStatus {
+    let now = Instant::now();
+    let circuit = provider.circuit();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 5 to 100")]
+    let health = provider.route().weight.map(|_| (provider.health().factor(now) * 100.0).round() as u32);
+    ProviderStatus {
+        name: provider.name().to_owned(),
+        in_flight: provider.in_flight(),
+        concurrency: provider.concurrency(),
+        circuit: if circuit.is_open() { "open" } else { "closed" }.to_owned(),
+        reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")),
+        stalled: provider.is_stalled(now),
+        takes: provider.route().in_words(),
+        health,
+        receipts: match provider.awaits_receipts() {
+            None => "none",
+            Some(wait) if wait.is_zero() => "pushed",
+            Some(_) => "asked for",
+        }
+        .to_owned(),
+        credit: provider.credit_view(),
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! A task that ends unexpectedly stops the daemon with an error, and systemd starts it again.
 
+mod accountant;
 mod work;
 
 use std::path::{Path, PathBuf};

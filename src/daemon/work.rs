@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::accountant;
 use crate::config::ReceiptsConfig;
 use crate::db::listener::{self, Hearing};
 use crate::db::{DbError, Target, field, statement};
@@ -117,6 +118,7 @@ impl Work {
         let poller =
             Poller { database: database.clone(), providers: self.providers.clone(), intake: Arc::clone(&intake) };
         let mut polling = tokio::spawn(poller.run(background.clone()));
+        let mut accounting = tokio::spawn(accountant::run(self.providers.clone(), background.clone()));
         let mut taking = match self.receipts.listen {
             Some(address) => {
                 let url = self.receipts.public_url.unwrap_or_else(|| format!("http://{address}"));
@@ -135,6 +137,7 @@ impl Work {
             ended = &mut housekeeping => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the housekeeper ended by itself"))),
             ended = &mut inspecting => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the inspector of messages in doubt ended by itself"))),
             ended = &mut polling => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the poller of receipts ended by itself"))),
+            ended = &mut accounting => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the accountant ended by itself"))),
             ended = &mut taking => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener for receipts ended by itself"))),
             ended = &mut listening => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener ended by itself"))),
         };
@@ -146,7 +149,7 @@ impl Work {
             }
         }
         background.cancel();
-        for task in [listening, housekeeping, polling, taking, inspecting] {
+        for task in [listening, housekeeping, polling, accounting, taking, inspecting] {
             if !task.is_finished() {
                 task.await.context("a background task ended unexpectedly")?;
             }

@@ -255,6 +255,8 @@ statements! {
     CANCEL_WHERE = "staff/cancel_where";
     /// What is held, by reason.
     HELD = "staff/held";
+    /// A message to try a provider.
+    TRIAL = "staff/trial";
     /// Whether a source exists.
     EXISTS = "staff/exists";
     /// The live table at a glance.

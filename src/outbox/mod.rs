@@ -58,5 +58,6 @@ pub mod staff;
 pub mod stage;
 pub mod stampede;
 pub mod templates;
+pub mod trial;
 pub mod wake;
 pub mod worker;

@@ -2,6 +2,7 @@
 //! what the sender must respect for each provider: requests at once, messages per second, and its circuit.
 
 pub mod circuit;
+pub mod credit;
 pub mod generic;
 pub mod health;
 pub mod inquiry;
@@ -21,7 +22,8 @@ use rustls::ClientConfig;
 
 use crate::message::outcome::Outcome;
 use circuit::{Admission, Circuit};
-use generic::{GenericConfig, GenericError, HttpProvider};
+use credit::{Credit, CreditView};
+use generic::{BalanceConfig, GenericConfig, GenericError, HttpProvider};
 use health::Health;
 use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
@@ -60,6 +62,7 @@ pub struct Provider {
     pace: Option<Pace>,
     route: RouteConfig,
     health: Health,
+    credit: Credit,
     circuit: Mutex<Circuit>,
 }
 
@@ -105,6 +108,7 @@ impl Provider {
             pace: rate.and_then(Pace::new),
             route: RouteConfig::default(),
             health: Health::default(),
+            credit: Credit::default(),
             circuit: Mutex::new(Circuit::default()),
         }
     }
@@ -124,6 +128,49 @@ impl Provider {
     /// How well it does.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// What is known of its credit.
+    pub fn credit(&self) -> &Credit {
+        &self.credit
+    }
+
+    fn balance_config(&self) -> Option<&BalanceConfig> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.config().balance.as_ref(),
+            Adapter::Log(_) => None,
+        }
+    }
+
+    /// How often it is to be asked what is left; `None`: it cannot be asked.
+    pub fn balance_every(&self) -> Option<Duration> {
+        self.balance_config().map(|balance| balance.every)
+    }
+
+    /// Below which balance it is low, in its unit.
+    pub fn balance_low(&self) -> Option<f64> {
+        self.balance_config().and_then(|balance| balance.low)
+    }
+
+    /// In what its balance is counted.
+    pub fn balance_unit(&self) -> &str {
+        self.balance_config().map_or("", |balance| balance.unit.as_str())
+    }
+
+    /// Its credit, for people; `None`: it cannot be asked.
+    pub fn credit_view(&self) -> Option<CreditView> {
+        self.balance_config().map(|balance| self.credit.view(&balance.unit, balance.low))
+    }
+
+    /// Asks what is left of the credit.
+    ///
+    /// # Errors
+    /// Why there is no answer, in a sentence without secrets.
+    pub async fn ask_balance(&self) -> Result<f64, String> {
+        match &self.adapter {
+            Adapter::Generic(http) => http.ask_balance().await,
+            Adapter::Log(_) => Err("the provider that writes to the log has no account".to_owned()),
+        }
     }
 
     /// Whether it has stopped answering.

@@ -97,6 +97,24 @@ impl RouteConfig {
         *self != Self { price: self.price, ..Self::default() }
     }
 
+    /// What it takes, in words.
+    pub fn in_words(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(weight) = self.weight {
+            words.push(format!("weight {weight}"));
+        }
+        words.extend(self.categories.iter().map(ToString::to_string));
+        words.extend(self.prefixes.iter().cloned());
+        words.extend(self.languages.iter().cloned());
+        if let Some(quota) = self.daily_quota {
+            words.push(format!("at most {quota} a day"));
+        }
+        if let Some(price) = self.price {
+            words.push(format!("{price} a segment"));
+        }
+        if words.is_empty() { "all messages".to_owned() } else { words.join(", ") }
+    }
+
     /// Whether a message meets the conditions.
     pub fn fits(&self, traits: &Traits<'_>) -> bool {
         let any =
