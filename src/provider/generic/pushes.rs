@@ -4,6 +4,7 @@
 //! that no list names is `pending`, which never ends a message: new words come without notice.
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -41,7 +42,7 @@ pub struct ReceiptsConfig {
     /// Where a further word or code is, for staff.
     #[serde(default)]
     pub error: Option<String>,
-    /// Where the time is: RFC 3339, or seconds since 1970.
+    /// Where the time is: RFC 3339, RFC 2822, or seconds since 1970.
     #[serde(default)]
     pub at: Option<String>,
 }
@@ -190,12 +191,40 @@ fn items<'a>(path: Option<&JsonPath>, body: &'a Value) -> Vec<&'a Value> {
     }
 }
 
-/// A time as providers write it: RFC 3339, with an offset as `+0000` too, or seconds or milliseconds since 1970.
+/// A time as providers write it: RFC 3339, with an offset as `+0000` too, RFC 2822, or seconds or milliseconds since 1970.
 fn moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
         let in_ms = number.unsigned_abs() > 100_000_000_000;
         return if in_ms { Timestamp::from_millisecond(number).ok() } else { Timestamp::from_second(number).ok() };
     }
-    text.parse().ok().or_else(|| jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?.to_timestamp().ok())
+    let compact = || jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?.to_timestamp().ok();
+    // A wrong weekday is no reason to ignore a time.
+    let parser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    text.parse().ok().or_else(compact).or_else(|| parser.parse_timestamp(text).ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_every_form_that_a_vendor_documents() {
+        let expected: Timestamp = "2026-03-02T11:03:04Z".parse().unwrap();
+        for text in [
+            "2026-03-02T11:03:04Z",
+            "2026-03-02T12:03:04+01:00",
+            "2026-03-02T12:03:04.000+0100",
+            "Mon, 02 Mar 2026 11:03:04 +0000",
+            "Tue, 2 Mar 2026 12:03:04 +0100",
+            " 1772449384 ",
+            "1772449384000",
+        ] {
+            assert_eq!(moment(text), Some(expected), "{text}");
+        }
+        for text in ["", "yesterday", "2026-03-02 11:03:04", "2026-03-02", "99999999999999999999"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
 }

@@ -76,7 +76,7 @@ macro_rules! vendors {
     };
 }
 
-vendors!["twilio"];
+vendors!["twilio", "vonage", "infobip"];
 
 /// The head of a description.
 #[derive(Debug, Clone, Deserialize)]
@@ -88,6 +88,8 @@ pub struct Head {
     pub base_url: Option<String>,
     /// What `account` is; absent: there is none.
     pub account: Option<String>,
+    /// What signs pushes, where that is never the key.
+    pub signature_secret: Option<String>,
 }
 
 impl Vendor {
@@ -152,13 +154,28 @@ impl Vendor {
         if let (Some(balance), Some(low)) = (&mut generic.balance, config.balance_low) {
             balance.low = Some(low);
         }
-        if config.signed == Some(false) {
-            generic.signature = SignatureConfig::default();
-        } else if config.signature_secret.is_some() {
-            generic.signature.set_secret(config.signature_secret);
+        let signs = !matches!(generic.signature, SignatureConfig::None {});
+        match (config.signed, config.signature_secret) {
+            // Whoever writes one of them believes that signatures are checked.
+            (_, Some(_)) if !signs => return Err(wrong("signature_secret", signs_nothing(&head.title))),
+            (Some(true), None) if !signs => return Err(wrong("signed", signs_nothing(&head.title))),
+            (Some(false), _) => generic.signature = SignatureConfig::default(),
+            (_, secret @ Some(_)) => generic.signature.set_secret(secret),
+            (_, None) => {
+                if let Some(what) = head.signature_secret.filter(|_| generic.push_token.is_some()) {
+                    return Err(wrong(
+                        "signature_secret",
+                        format!("is missing: {what}; without signatures, write signed = false"),
+                    ));
+                }
+            }
         }
         Ok(generic)
     }
+}
+
+fn signs_nothing(title: &str) -> String {
+    format!("{title} signs nothing that is checked here; leave it out")
 }
 
 /// Puts what the operator wrote in its places.
@@ -195,3 +212,6 @@ fn broken(error: &toml::de::Error) -> VendorError {
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty()).map(SecretString::from))
 }
+
+#[cfg(test)]
+mod tests;
