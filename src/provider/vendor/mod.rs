@@ -92,6 +92,8 @@ pub struct Head {
     pub account: Option<String>,
     /// The number that sends unless the operator writes another; absent: there is none.
     pub sender_address: Option<String>,
+    /// What `signature_secret` is, where pushes are signed with something else than the key; absent: the key signs, or nothing.
+    pub signature_secret: Option<String>,
 }
 
 impl Vendor {
@@ -144,6 +146,13 @@ impl Vendor {
         };
         if config.api_key.is_none() {
             return Err(wrong("api_key", "is missing; it may also be a credential of the provider's name".to_owned()));
+        }
+        if let Some(what) = &head.signature_secret
+            && config.push_token.is_some()
+            && config.signature_secret.is_none()
+            && config.signed != Some(false)
+        {
+            return Err(wrong("signature_secret", format!("is missing: {what}; without it every push is refused")));
         }
         for value in table.iter_mut().map(|(_, value)| value) {
             place(value, &[("<account>", &account), ("<base_url>", &base_url), ("<sender_address>", &sender_address)]);

@@ -8,7 +8,7 @@ use super::local::{Local, NOW, accepted, check_answers, inquiry, outgoing, provi
 use crate::provider::generic::HttpProvider;
 use crate::provider::inquiry::{Finding, TakenMessage};
 use crate::provider::receipt::PushError;
-use crate::provider::vendor::VendorConfig;
+use crate::provider::vendor::{Vendor, VendorConfig};
 
 const PASSWORD: &str = "passw0rd-of-the-app";
 const SIGNING_KEY: &str = "hVnT3k-signing";
@@ -52,6 +52,21 @@ async fn a_message_carries_our_reference_as_its_id_and_a_time_to_live() {
         )
     );
     assert!(!capcom6.config().deduplicates, "an id is unique for each phone only");
+}
+
+#[test]
+fn pushes_without_the_signing_key_are_refused_at_start_unless_they_are_not_signed() {
+    let written = VendorConfig {
+        account: Some("A1B2C3".into()),
+        api_key: Some(PASSWORD.into()),
+        push_token: Some("0123456789abcdef".into()),
+        ..VendorConfig::default()
+    };
+    let configure = |written| Vendor::named("capcom6").unwrap().configure(written);
+    let error = configure(written.clone()).err().unwrap();
+    assert_eq!(error.key, "signature_secret");
+    assert!(configure(VendorConfig { signed: Some(false), ..written.clone() }).is_ok());
+    assert!(configure(VendorConfig { push_token: None, ..written }).is_ok());
 }
 
 #[tokio::test]

@@ -118,6 +118,7 @@ async fn accepted_is_only_what_has_an_id() {
             (200, &SENT.replace("true", "false"), "unknown"),
             (200, &SENT_V0.replace("778899", ""), "unknown"),
             (500, SENT, "unknown"),
+            (400, &json("500"), "unknown"),
             (200, "", "unknown"),
             (200, "<html><body>Service Unavailable</body></html>", "unknown"),
             // What a text says is no code.

@@ -107,6 +107,8 @@ async fn every_documented_answer_has_its_outcome() {
         (400, service("SVC0002", r#""senderAddress""#), "misconfigured"),
         (400, service("SVC0003", r#""senderName""#), "misconfigured"),
         (400, service("SVC0003", r#""message""#), "rejected"),
+        (400, service("SVC0002", "").replace("[]", r#""senderAddress""#), "misconfigured"),
+        (403, service("SVC0001", r#""x""#), "unknown"),
         (400, service("SVC0004", r#""tel:+21620000123""#), "rejected"),
         (400, service("SVC0280", r#""1024""#), "rejected"),
         (

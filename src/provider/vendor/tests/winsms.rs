@@ -93,6 +93,9 @@ async fn what_is_no_answer_of_the_script_is_unknown_unless_the_status_tells() {
             (200, "<html>code=okay</html>", "unknown"),
             (200, r#"{"code":"okay"}"#, "unknown"),
             (200, r#"{"status":"ok"}"#, "unknown"),
+            // Refused by its status, and may go out all the same by its code.
+            (403, r#"{"code":"111"}"#, "unknown"),
+            (429, r#"{"code":"100"}"#, "unknown"),
             (200, r#"{"code":null,"message":"code=105"}"#, "unknown"),
             (400, "", "unknown"),
             (401, "", "misconfigured"),
