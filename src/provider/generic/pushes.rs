@@ -13,7 +13,7 @@ use super::GenericError;
 use super::detail::Redactor;
 use super::extract::{first_value, json_path, scalar_text};
 use super::parameters::Parameters;
-use super::rule::Scalar;
+use super::rule::{JsonConfig, JsonTest, Scalar};
 use super::signature::{Signature, SignatureConfig};
 use crate::provider::receipt::{DeliveryStatus, Push, PushError, Pushed, RECEIPTS_LIMIT, Receipt, Reply};
 
@@ -27,6 +27,9 @@ pub struct ReceiptsConfig {
     /// JSON path of the receipts in the body, for example `$.results[*]`. Default: the body is one, or a list of them.
     #[serde(default)]
     pub items: Option<String>,
+    /// What must hold for an item to be a receipt, where others come to the same URL. Default: that it has a status.
+    #[serde(default)]
+    pub when: Option<JsonConfig>,
     /// Where the provider's id of the message is.
     #[serde(default)]
     pub id: Option<String>,
@@ -54,6 +57,9 @@ pub struct RepliesConfig {
     /// JSON path of the replies in the body. Default: the body is one, or a list of them.
     #[serde(default)]
     pub items: Option<String>,
+    /// What must hold for an item to be a reply. Default: that it has a number and a text.
+    #[serde(default)]
+    pub when: Option<JsonConfig>,
     /// Where the number of the customer is.
     pub from: String,
     /// Where the text is.
@@ -63,6 +69,7 @@ pub struct RepliesConfig {
 /// Reads receipts, pushed or asked for.
 pub(super) struct ReceiptReader {
     items: Option<JsonPath>,
+    when: Option<JsonTest>,
     id: Option<JsonPath>,
     reference: Option<JsonPath>,
     status: JsonPath,
@@ -81,6 +88,7 @@ impl ReceiptReader {
         let words = |list: &[Scalar]| list.iter().map(|word| word.text().to_lowercase()).collect();
         Ok(Self {
             items: path("items", &config.items)?,
+            when: when(key, config.when.as_ref())?,
             id: path("id", &config.id)?,
             reference: path("reference", &config.reference)?,
             status: json_path(&format!("{key}.status"), &config.status)?,
@@ -94,7 +102,9 @@ impl ReceiptReader {
     /// The receipts in `body`. Items that are none (no status, nothing to find the message by) are left out. `asked`: the id of the message that
     /// the body is about, where it does not say so itself.
     pub(super) fn read(&self, body: &Value, asked: Option<&str>, redactor: &Redactor) -> Vec<Receipt> {
-        items(self.items.as_ref(), body).into_iter().filter_map(|item| self.read_one(item, asked, redactor)).collect()
+        items(self.items.as_ref(), body, self.when.as_ref())
+            .filter_map(|item| self.read_one(item, asked, redactor))
+            .collect()
     }
 
     fn read_one(&self, item: &Value, asked: Option<&str>, redactor: &Redactor) -> Option<Receipt> {
@@ -129,6 +139,7 @@ pub(super) struct Pushes {
 
 struct ReplyReader {
     items: Option<JsonPath>,
+    when: Option<JsonTest>,
     from: JsonPath,
     text: JsonPath,
 }
@@ -152,6 +163,7 @@ impl Pushes {
             None => None,
             Some(config) => Some(ReplyReader {
                 items: config.items.as_ref().map(|path| json_path("replies.items", path)).transpose()?,
+                when: when("replies", config.when.as_ref())?,
                 from: json_path("replies.from", &config.from)?,
                 text: json_path("replies.text", &config.text)?,
             }),
@@ -168,7 +180,7 @@ impl Pushes {
             pushed.extend(reader.read(&parameters.json, None, redactor).into_iter().map(Pushed::Receipt));
         }
         if let Some(reader) = &self.replies {
-            for item in items(reader.items.as_ref(), &parameters.json) {
+            for item in items(reader.items.as_ref(), &parameters.json, reader.when.as_ref()) {
                 let find = |path: &JsonPath| first_value(std::slice::from_ref(path), item);
                 if let (Some(from), Some(text)) = (find(&reader.from), find(&reader.text)) {
                     pushed.push(Pushed::Reply(Reply { from, text }));
@@ -182,13 +194,19 @@ impl Pushes {
     }
 }
 
-/// The items that a path finds, or the body itself, or those of the list that it is.
-fn items<'a>(path: Option<&JsonPath>, body: &'a Value) -> Vec<&'a Value> {
-    match (path, body) {
+/// The items that a path finds, or the body itself, or those of the list that it is: those for which `when` holds.
+fn items<'a>(path: Option<&JsonPath>, body: &'a Value, when: Option<&JsonTest>) -> impl Iterator<Item = &'a Value> {
+    let found = match (path, body) {
         (Some(path), body) => path.query(body).all(),
         (None, Value::Array(items)) => items.iter().collect(),
         (None, body) => vec![body],
-    }
+    };
+    found.into_iter().filter(move |item| when.is_none_or(|when| when.holds(Some(item))))
+}
+
+/// What the configuration says about items under `key`.
+fn when(key: &str, config: Option<&JsonConfig>) -> Result<Option<JsonTest>, GenericError> {
+    config.map(|config| JsonTest::new(&format!("{key}.when"), config)).transpose()
 }
 
 /// A time as providers write it: RFC 3339, with an offset as `+0000` too, RFC 2822, or seconds or milliseconds since 1970.

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use regex::Regex;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::GenericError;
@@ -128,8 +129,14 @@ impl Scalar {
 pub(super) struct Rule<V> {
     pub(super) verdict: V,
     statuses: Option<Vec<RangeInclusive<u16>>>,
-    json: Option<(JsonPath, Test)>,
+    json: Option<JsonTest>,
     body: Option<Regex>,
+}
+
+/// A checked condition on JSON.
+pub(super) struct JsonTest {
+    path: JsonPath,
+    test: Test,
 }
 
 /// The checked condition on the values a path finds.
@@ -157,13 +164,7 @@ impl<V: Copy> Rule<V> {
                 Some(ranges.iter().map(|range| status_range(key, range)).collect::<Result<_, _>>()?)
             }
         };
-        let json = match &config.json {
-            None => None,
-            Some(json) => {
-                let path = json_path(&format!("{key}.json.path"), &json.path)?;
-                Some((path, json_test(&format!("{key}.json"), json)?))
-            }
-        };
+        let json = config.json.as_ref().map(|json| JsonTest::new(&format!("{key}.json"), json)).transpose()?;
         let body = config.body_regex.as_ref().map(|p| regex(&format!("{key}.body_regex"), p)).transpose()?;
         Ok(Self { verdict: config.outcome, statuses, json, body })
     }
@@ -171,24 +172,30 @@ impl<V: Copy> Rule<V> {
     /// Whether all conditions hold.
     pub(super) fn matches(&self, answer: &Answer) -> bool {
         self.statuses.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(&answer.status)))
-            && self.json.as_ref().is_none_or(|(path, test)| test.holds(path, answer))
+            && self.json.as_ref().is_none_or(|test| test.holds(answer.json.as_ref()))
             && self.body.as_ref().is_none_or(|regex| regex.is_match(&answer.body))
     }
 }
 
-impl Test {
-    fn holds(&self, path: &JsonPath, answer: &Answer) -> bool {
-        let found = answer.json.as_ref().map(|json| path.query(json).all()).unwrap_or_default();
+impl JsonTest {
+    /// Compiles the condition found under `key`.
+    pub(super) fn new(key: &str, config: &JsonConfig) -> Result<Self, GenericError> {
+        Ok(Self { path: json_path(&format!("{key}.path"), &config.path)?, test: test(key, config)? })
+    }
+
+    /// Whether it holds for `json`; what is no JSON has no values.
+    pub(super) fn holds(&self, json: Option<&Value>) -> bool {
+        let found = json.map(|json| self.path.query(json).all()).unwrap_or_default();
         let mut texts = found.iter().filter_map(|value| scalar_text(value));
-        match self {
-            Self::OneOf(allowed) => texts.any(|text| allowed.contains(&text)),
-            Self::Regex(regex) => texts.any(|text| regex.is_match(&text)),
-            Self::Exists(wanted) => *wanted != found.is_empty(),
+        match &self.test {
+            Test::OneOf(allowed) => texts.any(|text| allowed.contains(&text)),
+            Test::Regex(regex) => texts.any(|text| regex.is_match(&text)),
+            Test::Exists(wanted) => *wanted != found.is_empty(),
         }
     }
 }
 
-fn json_test(key: &str, config: &JsonConfig) -> Result<Test, GenericError> {
+fn test(key: &str, config: &JsonConfig) -> Result<Test, GenericError> {
     match (&config.equals, &config.one_of, &config.regex, config.exists) {
         (Some(value), None, None, None) => Ok(Test::OneOf(vec![value.text()])),
         (None, Some(values), None, None) => Ok(Test::OneOf(values.iter().map(Scalar::text).collect())),

@@ -6,6 +6,7 @@ mod answers;
 mod lookups;
 mod mistakes;
 mod oauth;
+mod pushes;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! A description holds request and response shapes only: where a message goes, what its answer means by every code that the vendor documents, how receipts
 //! and replies come, how the balance is asked for. What an operator adds is an account, a key and a sender id. In the strings of a description
-//! `<account>` and `<base_url>` stand for what he wrote; everything else is as in the generic provider's documentation.
+//! `<account>`, `<base_url>` and `<sender_address>` stand for what he wrote; everything else is as in the generic provider's documentation.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct VendorConfig {
     pub api_key: Option<SecretString>,
     /// Sender id shown to the customer, as registered with the provider.
     pub sender_id: Option<String>,
+    /// The number that sends, digits only, where the provider wants one beside the sender id. Default: as the description says.
+    pub sender_address: Option<String>,
     /// Where the provider is asked, without a slash at its end.
     pub base_url: Option<String>,
     /// The last part of the path at which receipts and replies come; see [`GenericConfig::push_token`].
@@ -76,7 +78,7 @@ macro_rules! vendors {
     };
 }
 
-vendors!["twilio", "vonage", "infobip"];
+vendors!["twilio", "vonage", "infobip", "orange", "l2t", "winsms", "capcom6"];
 
 /// The head of a description.
 #[derive(Debug, Clone, Deserialize)]
@@ -88,7 +90,9 @@ pub struct Head {
     pub base_url: Option<String>,
     /// What `account` is; absent: there is none.
     pub account: Option<String>,
-    /// What signs pushes, where that is never the key.
+    /// The number that sends unless the operator writes another; absent: there is none.
+    pub sender_address: Option<String>,
+    /// What `signature_secret` is, where pushes are signed with something else than the key; absent: the key signs, or nothing.
     pub signature_secret: Option<String>,
 }
 
@@ -133,11 +137,18 @@ impl Vendor {
             (Some(url), _) | (None, Some(url)) => placeable("base_url", url)?.trim_end_matches('/').to_owned(),
             (None, None) => return Err(wrong("base_url", format!("is missing: where {} is asked", head.title))),
         };
+        let sender_address = match (config.sender_address, head.sender_address) {
+            (None, None) => String::new(),
+            (Some(number), Some(_)) | (None, Some(number)) => digits("sender_address", number)?,
+            (Some(_), None) => {
+                return Err(wrong("sender_address", format!("{} has none; leave it out", head.title)));
+            }
+        };
         if config.api_key.is_none() {
             return Err(wrong("api_key", "is missing; it may also be a credential of the provider's name".to_owned()));
         }
         for value in table.iter_mut().map(|(_, value)| value) {
-            place(value, &[("<account>", &account), ("<base_url>", &base_url)]);
+            place(value, &[("<account>", &account), ("<base_url>", &base_url), ("<sender_address>", &sender_address)]);
         }
         let mut generic: GenericConfig = table.try_into().map_err(|error| broken(&error))?;
         generic.api_key = config.api_key;
@@ -197,6 +208,15 @@ fn placeable(key: &'static str, text: String) -> Result<String, VendorError> {
     let text = text.trim().to_owned();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/@+[]".contains(&b)) {
         return Err(wrong(key, "has characters that do not belong in it".to_owned()));
+    }
+    Ok(text)
+}
+
+/// A number as it stands after `tel:+`: of 3 (a short code) to 15 digits (E.164).
+fn digits(key: &'static str, text: String) -> Result<String, VendorError> {
+    let text = text.trim().to_owned();
+    if !(3..=15).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong(key, "is 3 to 15 digits and nothing else, with the country and without a plus".to_owned()));
     }
     Ok(text)
 }

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod capcom6;
 mod infobip;
+mod l2t;
+mod local;
+mod orange;
 mod support;
 mod twilio;
 mod vonage;
+mod winsms;
 
 use secrecy::SecretString;
 
@@ -100,4 +105,23 @@ fn the_configuration_of_each_page_makes_a_provider_with_and_without_receipts() {
             support::made(name, config);
         }
     }
+}
+
+#[test]
+fn a_sender_address_is_digits_and_only_for_those_that_have_one() {
+    let made = |name: &str, number: &str| {
+        let written = VendorConfig {
+            account: (name == "orange").then(|| "client".to_owned()),
+            api_key: Some("secret".into()),
+            sender_address: Some(number.to_owned()),
+            ..VendorConfig::default()
+        };
+        Vendor::named(name).unwrap().configure(written)
+    };
+    assert!(made("orange", " 21620000001 ").is_ok());
+    for bad in ["", "+2160000", "tel:+2160000", "21", "1234567890123456", "216/0000", "216{{ api_key }}"] {
+        let error = made("orange", bad).err().unwrap();
+        assert_eq!(error.key, "sender_address", "{bad}");
+    }
+    assert_eq!(made("winsms", "2160000").err().unwrap().key, "sender_address");
 }

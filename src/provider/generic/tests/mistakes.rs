@@ -51,6 +51,14 @@ fn mistakes_are_refused_at_start_with_their_key() {
         ("url = 'http://x/'\nbody = 'raw'\nbody_text = 'x'\ncontent_type = 'application/json'", "content_type"),
         ("url = 'http://x/'\nid = { json = '$[' }", "id.json"),
         ("url = 'http://x/'\n[[match]]\noutcome = 'accepted'\nbody_regex = '('", "match[0].body_regex"),
+        (
+            "url = 'http://x/'\nreceipts = { when = { path = 'a b' }, id = '$.i', status = '$.s', delivered = [], undelivered = [] }",
+            "receipts.when.path",
+        ),
+        (
+            "url = 'http://x/'\nreplies = { when = { path = '$.a', regex = '(' }, from = '$.f', text = '$.t' }",
+            "replies.when.regex",
+        ),
         ("url = 'http://x/'\ntotal_timeout = '1h'", "total_timeout"),
         ("url = 'http://x/'\nconnect_timeout = '30s'", "connect_timeout"),
         ("url = 'http://x/'\nrate = 0.0", "rate"),
