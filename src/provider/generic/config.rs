@@ -82,6 +82,9 @@ pub struct GenericConfig {
     /// Where an accepting answer holds the provider's id. Default: `$.id`, `$.message_id`, `$.messageId`, `$.sid`.
     #[serde(default)]
     pub id: Option<ExtractorConfig>,
+    /// Whether `id` finds an id for each part of a long text, all of which get receipts of their own. Default `false`: the first one counts.
+    #[serde(default)]
+    pub each_part: bool,
     /// Where an accepting answer holds the number of segments charged.
     #[serde(default)]
     pub segments: Option<ExtractorConfig>,
@@ -173,6 +176,7 @@ impl GenericConfig {
             rules: Vec::new(),
             otherwise: Otherwise::Unknown,
             id: None,
+            each_part: false,
             segments: None,
             retry_after: None,
             deduplicates: false,

@@ -51,6 +51,22 @@ impl Extractor {
         }
     }
 
+    /// All values, as text.
+    pub(super) fn find_all(&self, answer: &Answer) -> Vec<String> {
+        match self {
+            Self::Json(paths) => {
+                let Some(json) = &answer.json else { return Vec::new() };
+                let found = paths.iter().flat_map(|path| path.query(json).all());
+                found.filter(|value| value.is_string() || value.is_number()).filter_map(scalar_text).collect()
+            }
+            Self::Regex(regex) => regex
+                .captures_iter(&answer.body)
+                .filter_map(|found| found.get(1).or_else(|| found.get(0)))
+                .map(|found| found.as_str().to_owned())
+                .collect(),
+        }
+    }
+
     /// The value, as text. Booleans, objects and `null` are no values.
     pub(super) fn find(&self, answer: &Answer) -> Option<String> {
         match self {

@@ -21,11 +21,15 @@ const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most segments a provider can claim: 3GPP TS 23.040 counts parts of a message in one octet.
 const SEGMENTS_LIMIT: u32 = 255;
 
+/// Most parts of a message: 3GPP TS 23.040 counts them in one octet.
+const PARTS_LIMIT: usize = 255;
+
 /// The judge of one provider's answers.
 pub(super) struct Judge {
     rules: Vec<Rule<Verdict>>,
     otherwise: Otherwise,
     id: Extractor,
+    each_part: bool,
     segments: Option<Extractor>,
     retry_after: Option<Extractor>,
 }
@@ -38,6 +42,7 @@ impl Judge {
             rules: rules("match", &config.rules)?,
             otherwise: config.otherwise,
             id: Extractor::of_id("id", config.id.as_ref())?,
+            each_part: config.each_part,
             segments: optional("segments", &config.segments)?,
             retry_after: optional("retry_after", &config.retry_after)?,
         })
@@ -48,7 +53,7 @@ impl Judge {
         let detail = || redactor.detail(&describe(answer));
         match self.verdict(answer) {
             Verdict::Accepted => Outcome::Accepted {
-                provider_message_id: self.id.find(answer).and_then(|id| redactor.id(&id)),
+                provider_message_id: self.find_id(answer, redactor),
                 segments: self.find_segments(answer),
             },
             Verdict::Rejected => Outcome::Rejected { detail: detail() },
@@ -75,6 +80,16 @@ impl Judge {
                 Otherwise::Unknown => Verdict::Unknown,
             },
         }
+    }
+
+    /// The provider's id; with `each_part`, those of all parts, as the receipts of each will name them.
+    fn find_id(&self, answer: &Answer, redactor: &Redactor) -> Option<String> {
+        if !self.each_part {
+            return self.id.find(answer).and_then(|id| redactor.id(&id));
+        }
+        let ids: Vec<String> = self.id.find_all(answer).iter().filter_map(|id| redactor.id(id)).collect();
+        let fit = !ids.is_empty() && ids.len() <= PARTS_LIMIT && !ids.iter().any(|id| id.contains(char::is_whitespace));
+        fit.then(|| ids.join(" "))
     }
 
     fn find_segments(&self, answer: &Answer) -> Option<u32> {

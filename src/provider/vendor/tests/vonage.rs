@@ -101,7 +101,7 @@ async fn the_request_is_the_documented_form() {
     ] {
         gateway.answers(200, &parts(&[taken("0A0000000123ABCD1"), taken("0A0000000123ABCD2")]));
         let outcome = provider.send(&outgoing(text, encoding)).await;
-        let id = Some("0A0000000123ABCD1".to_owned());
+        let id = Some("0A0000000123ABCD1 0A0000000123ABCD2".to_owned());
         assert_eq!(outcome, Outcome::Accepted { provider_message_id: id, segments: Some(2) });
         let request = gateway.only_request();
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/sms/json"));
