@@ -19,7 +19,7 @@ BEGIN
   EXECUTE format('GRANT SELECT, INSERT, UPDATE ON sms_attempt TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT ON sms_history, sms_event TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sms_awaited, sms_receipt, sms_quota TO %I', role_name);
-  EXECUTE format('GRANT SELECT, INSERT, UPDATE (seen_at, ended_at) ON sms_owner TO %I', role_name);
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE (seen_at, ended_at, floor) ON sms_owner TO %I', role_name);
   EXECUTE format('GRANT SELECT, UPDATE ON sms_setting TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT ON sms_template, sms_consent, sms_optout_import, sms_inbound TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE ON sms_contact TO %I', role_name);

@@ -1,5 +1,9 @@
--- What is just being looked at: by a daemon that does not know yet that the hours have changed, or by two claims that each hold a service
+-- What is just being looked at, and where the looks begin: by a daemon that does not know yet that the hours have changed, or by two claims that each hold a service
 -- of one customer.
+
+-- Below which id no claim needs to look (src/outbox/floor.rs), as each daemon knows it: the next start begins there, and not with a look through all
+-- that waits.
+ALTER TABLE sms_owner ADD COLUMN floor bigint NOT NULL DEFAULT 0;
 
 -- A message waits for an hour that was found by one version of the settings. When they change, sms_setting_hours looks at all that
 -- wait; one that was put back a moment later, by hours that held when it was claimed, is known by its version.

@@ -237,6 +237,7 @@ impl Work {
             .query_one(&statement::REGISTER, &[("host", &host), ("pid", &pid), ("version", &env!("CARGO_PKG_VERSION"))])
             .await?;
         self.settings_sender.send_replace(Arc::new(settings));
+        self.shared.fleet.keep_floor(field::<Option<i64>>(&row, "floor")?.unwrap_or_default());
         Ok(Introduced { owner: field(&row, "owner")?, database_name: field(&row, "database_name")? })
     }
 }

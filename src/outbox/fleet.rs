@@ -8,12 +8,12 @@
 //!
 //! The claims need none of this: no two daemons can claim the same row.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tracing::info;
 
-use crate::db::{Database, DbError, field, statement};
+use crate::db::{Argument, Database, DbError, field, statement};
 
 /// How often a daemon says that it works.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -31,11 +31,13 @@ pub struct Fleet {
     rank: AtomicU32,
     /// A lower number than believed, seen once.
     fewer: AtomicU32,
+    /// Where this daemon's looks at the outbox begin; each beat keeps it for the next start.
+    floor: AtomicI64,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { daemons: AtomicU32::new(1), rank: AtomicU32::new(0), fewer: AtomicU32::new(0) }
+        Self { daemons: AtomicU32::new(1), rank: AtomicU32::new(0), fewer: AtomicU32::new(0), floor: AtomicI64::new(0) }
     }
 }
 
@@ -46,11 +48,23 @@ impl Fleet {
     /// [`DbError`]: what was known stays in force.
     pub async fn beat(&self, database: &Database, owner: i32) -> Result<Option<Duration>, DbError> {
         let quiet_ms = i64::try_from(QUIET.as_millis()).unwrap_or(i64::MAX);
-        let row = database.query_one(&statement::BEAT, &[("owner", &owner), ("quiet_ms", &quiet_ms)]).await?;
+        let floor = self.floor();
+        let arguments: [Argument<'_>; 3] = [("owner", &owner), ("quiet_ms", &quiet_ms), ("floor", &floor)];
+        let row = database.query_one(&statement::BEAT, &arguments).await?;
         let count = |name| Ok::<_, DbError>(u32::try_from(field::<i64>(&row, name)?).unwrap_or(u32::MAX));
         self.learn(count("daemons")?.max(1), count("rank")?);
         let doubt_due: Option<f64> = field(&row, "doubt_due_s")?;
         Ok(doubt_due.map(|due| Duration::try_from_secs_f64(due.max(0.0)).unwrap_or(Duration::MAX)))
+    }
+
+    /// Where the looks begin.
+    pub fn floor(&self) -> i64 {
+        self.floor.load(Ordering::Relaxed)
+    }
+
+    /// The looks begin here from now on.
+    pub fn keep_floor(&self, floor: i64) {
+        self.floor.store(floor, Ordering::Relaxed);
     }
 
     fn learn(&self, daemons: u32, rank: u32) {

@@ -63,24 +63,35 @@ pub struct Floor {
     busy: bool,
     swept: Instant,
     sweep_cost: Duration,
-    looked_back: Instant,
+    looked_back: Option<Instant>,
     look_back_cost: Duration,
 }
 
 impl Floor {
     /// A floor that knows nothing: the first look starts at the beginning.
     pub fn new(now: Instant) -> Self {
+        Self::from(0, now)
+    }
+
+    /// A floor that another daemon, or an earlier start, has found: every id up to it belonged to a transaction that was over, and was looked at.
+    /// What lies below all the same is found by the look below, which is made at once.
+    pub fn from(safe: i64, now: Instant) -> Self {
         Self {
-            safe: 0,
-            high: 0,
+            safe,
+            high: safe,
             open: None,
             marks: VecDeque::new(),
             busy: false,
             swept: now,
             sweep_cost: Duration::ZERO,
-            looked_back: now,
+            looked_back: (safe == 0).then_some(now),
             look_back_cost: Duration::ZERO,
         }
+    }
+
+    /// The highest id below which nothing needs to be looked at.
+    pub fn safe(&self) -> i64 {
+        self.safe
     }
 
     /// Ids above this are to be looked at now.
@@ -92,12 +103,13 @@ impl Floor {
     /// Whether it is time to look below the floor, and up to which id.
     pub fn look_back_due(&self, now: Instant) -> Option<i64> {
         let due = LOOK_BACK_EVERY.max(self.look_back_cost * LOOK_BACK_SHARE);
-        (now.duration_since(self.looked_back) >= due).then_some(self.high.max(self.safe))
+        let is_due = self.looked_back.is_none_or(|at| now.duration_since(at) >= due);
+        is_due.then_some(self.high.max(self.safe))
     }
 
     /// The look below the floor is over; the next claim begins at the row that it found.
     pub fn looked_back(&mut self, left: Option<i64>, took: Duration, now: Instant) {
-        (self.looked_back, self.look_back_cost) = (now, took);
+        (self.looked_back, self.look_back_cost) = (Some(now), took);
         if let Some(id) = left {
             self.safe = self.safe.min(id - 1);
             self.high = self.high.min(id - 1);
@@ -239,6 +251,18 @@ mod tests {
         assert_eq!((floor.start(later), floor.look_back_due(later)), (39, None));
         floor.busy = true;
         assert_eq!(floor.start(later), 39);
+    }
+
+    #[test]
+    fn a_floor_from_before_holds_until_the_sequence_contradicts_it_and_is_looked_below_at_once() {
+        let now = Instant::now();
+        let mut floor = Floor::from(1_000, now);
+        assert_eq!((floor.start(now), floor.look_back_due(now)), (1_000, Some(1_000)));
+        floor.looked_back(Some(40), Duration::from_millis(5), now);
+        assert_eq!((floor.start(now), floor.look_back_due(now)), (39, None));
+        let mut floor = Floor::from(1_000, now);
+        floor.learn(1_000, look(3, 70, 70), now);
+        assert_eq!(floor.start(now), 0);
     }
 
     #[test]

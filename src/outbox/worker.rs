@@ -84,7 +84,7 @@ enum Turn {
 }
 
 impl Claimer {
-    /// A claimer that has not looked yet.
+    /// A claimer that has not looked yet, and begins where the fleet's floor is.
     pub fn new(
         shared: Arc<Shared>,
         owner: i32,
@@ -93,6 +93,7 @@ impl Claimer {
         wake: Arc<Notify>,
         poll: Duration,
     ) -> Self {
+        let floor = shared.fleet.floor();
         Self {
             shared,
             owner,
@@ -100,7 +101,7 @@ impl Claimer {
             settings,
             wake,
             poll,
-            floor: Floor::new(Instant::now()),
+            floor: Floor::from(floor, Instant::now()),
             look_back: None,
             flag: WakeFlag::new(Instant::now()),
             claims: 0,
@@ -290,6 +291,7 @@ impl Claimer {
         self.shared.pulse.looked();
         self.pause = CLAIM_PAUSE.0;
         self.floor.learn(floor, batch.look, Instant::now());
+        self.shared.fleet.keep_floor(self.floor.safe());
         if self.shared.clock.observe(now, Instant::now(), batch.database_now)
             && let Err(problem) = clock::rewind(&self.shared.database).await
         {
