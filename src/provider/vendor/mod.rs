@@ -4,6 +4,10 @@
 //! and replies come, how the balance is asked for. What an operator adds is an account, a key and a sender id. In the strings of a description
 //! `<account>`, `<base_url>` and `<sender_address>` stand for what he wrote; everything else is as in the generic provider's documentation.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 use std::time::Duration;
 
 use secrecy::SecretString;
