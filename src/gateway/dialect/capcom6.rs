@@ -2,7 +2,9 @@
 //! server speak.
 //!
 //! Owns its JSON, its states and webhooks. Both path prefixes are there: none (the app) and `/3rdparty/v1` (the server). An id
-//! that is taken is answered 409 (assumed). Webhooks go to `push_url`; registering them over the interface is not simulated.
+//! that is taken is answered 409. Webhooks go to `push_url`; registering them over the interface is not simulated.
+
+use std::collections::HashSet;
 
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
@@ -161,6 +163,10 @@ impl Dialect for Capcom6 {
                 if let Some(number) = numbers.iter().find(|number| !valid(number)) {
                     return refuse(&format!("invalid phone number {number}"));
                 }
+                let unique: HashSet<_> = numbers.iter().filter_map(Value::as_str).collect();
+                if unique.len() < numbers.len() {
+                    return refuse("phone numbers must be unique");
+                }
             }
         }
         if sendings.first().is_none_or(|sending| sending.text.is_empty()) {
@@ -188,7 +194,7 @@ impl Dialect for Capcom6 {
     fn recheck(&self, sendings: &[Sending], ledger: &Ledger) -> Result<(), Refusal> {
         let id = sendings.first().and_then(|sending| sending.id.as_deref());
         match id.and_then(|id| ledger.taken_as(Vendor::Capcom6, id)) {
-            Some(_) => Err(Refusal::new(409, "message with this id already exists")),
+            Some(_) => Err(Refusal::new(409, "message with the same ID already exists")),
             None => Ok(()),
         }
     }
@@ -203,7 +209,8 @@ impl Dialect for Capcom6 {
 
     fn accepted(&self, _call: &Call, taken: &[Taken<'_>], _account: &Account) -> Reply {
         let id = taken.first().map(|taken| taken.stamp.id.as_str()).unwrap_or_default();
-        Reply::json(StatusCode::ACCEPTED, &resource(taken, id, None))
+        let reply = Reply::json(StatusCode::ACCEPTED, &resource(taken, id, None));
+        Reply { location: Some(format!("/3rdparty/v1/messages/{id}")), ..reply }
     }
 
     fn refused(&self, _call: &Call, refusal: &Refusal) -> Reply {

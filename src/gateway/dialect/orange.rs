@@ -1,8 +1,8 @@
 //! Orange's SMS API for Africa and the Middle East, 2.0 (<https://developer.orange.com/apis/sms/getting-started>).
 //!
 //! Owns its OAuth tokens, its JSON in the manner of OMA's, its two shapes of errors. Receipts and replies go to the address that
-//! Orange registers for an account, without a signature. Assumed, for want of a document: the texts of the errors, and which
-//! code stands for an empty bundle.
+//! Orange registers for an account, without a signature. Assumed, for want of a document: the texts of the errors but that
+//! of code 42, and which code stands for an empty bundle.
 
 use std::time::Instant;
 
@@ -44,6 +44,16 @@ fn status_of(code: &str) -> StatusCode {
         "5" => StatusCode::SERVICE_UNAVAILABLE,
         _ if code.starts_with("POL") => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// What is said beside the message of a numbered error; only that of 42 stands in a document.
+fn description(code: u32) -> &'static str {
+    match code {
+        40 => "The requested service needs credentials, but none were provided.",
+        41 => "The requested service needs credentials, and the ones provided were invalid.",
+        42 => "The requested service needs credentials, and the ones provided were out-of-date.",
+        _ => "The request was refused.",
     }
 }
 
@@ -153,7 +163,7 @@ impl Dialect for Orange {
     fn refused(&self, _call: &Call, refusal: &Refusal) -> Reply {
         let status = status_of(&refusal.code);
         let body = match refusal.code.parse::<u32>() {
-            Ok(code) => json!({"code": code, "message": refusal.what, "description": format!("{}.", refusal.what)}),
+            Ok(code) => json!({"code": code, "message": refusal.what, "description": description(code)}),
             Err(_) => {
                 let (kind, text) = if refusal.code.starts_with("POL") {
                     ("policyException", "A policy error occurred. Error code is %1")

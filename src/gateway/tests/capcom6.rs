@@ -43,7 +43,7 @@ async fn a_message_is_pending_on_either_path_and_its_state_is_asked_for_by_id() 
         assert_eq!((answer.status, &body["state"]), (202, &json!("Pending")), "{}", answer.text);
         assert_eq!(body["recipients"], json!([{"phoneNumber": "+21620000001", "state": "Pending", "error": null}]));
         let id = body["id"].as_str().unwrap();
-        assert!(id.len() == 21);
+        assert!(id.len() == 21 && answer.headers["location"].to_str().unwrap().ends_with(id));
         assert_eq!(get(&gateway, &format!("{prefix}/{id}")).await.json()["state"], "Delivered");
     }
     assert_eq!(get(&gateway, "/messages/nobody").await.status, 404);
@@ -76,6 +76,7 @@ async fn what_the_app_refuses_is_answered_400_or_401() {
     for (key, value) in [
         ("phoneNumbers", json!([])),
         ("phoneNumbers", json!(["20000001"])),
+        ("phoneNumbers", json!(["+21620000001", "+21620000001"])),
         ("textMessage", json!({"text": ""})),
         ("textMessage", json!({"txt": "x"})),
         ("message", json!("both")),
