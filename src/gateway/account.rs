@@ -109,6 +109,12 @@ impl Account {
         self.balance.map_or(BALANCE, |balance| balance.0)
     }
 
+    /// The same in whole units, for vendors that sell messages.
+    pub(super) fn units(&self) -> i64 {
+        // What is larger than any number of messages becomes the largest.
+        self.balance().floor() as i64
+    }
+
     fn or(self, other: &Account) -> Account {
         Account {
             key: self.key.or_else(|| other.key.clone()),

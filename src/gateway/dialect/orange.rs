@@ -146,7 +146,8 @@ impl Dialect for Orange {
 
     fn accepted(&self, call: &Call, taken: &[Taken<'_>], _account: &Account) -> Reply {
         let Some(taken) = taken.first() else { return Reply::json(StatusCode::CREATED, &json!({})) };
-        let resource = format!("https://api.orange.com{}/{}", call.path, taken.stamp.id);
+        let (sender, id) = (&taken.stamp.account, &taken.stamp.id);
+        let resource = format!("https://api.orange.com/smsmessaging/v1/outbound/{sender}/requests/{id}");
         let mut answer = json!({
             "address": [format!("tel:{}", taken.message.phone)],
             "senderAddress": taken.stamp.account,
@@ -193,7 +194,7 @@ impl Dialect for Orange {
             "type": "SELFSERVICE",
             "country": field(&call.query, "country").unwrap_or("TUN"),
             "offerName": "SMS_OCB",
-            "availableUnits": sight.account.balance().floor(),
+            "availableUnits": sight.account.units(),
             "requestedUnits": 0,
             "status": "ACTIVE",
             "creationDate": "2026-01-01T00:00:00.000Z",

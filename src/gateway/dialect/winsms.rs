@@ -134,7 +134,7 @@ impl Dialect for Winsms {
         let body = json!({
             "code": "ok",
             "message": "Successfully Send",
-            "balance": account.balance().floor(),
+            "balance": account.units(),
             "user": "ECAR",
             "licence": "2099-12-31",
             "reference": taken.first().map(|taken| taken.stamp.id.clone()),
@@ -151,10 +151,7 @@ impl Dialect for Winsms {
             return error(call, &refusal);
         }
         if self.asks(call) {
-            return say(
-                call,
-                json!({"balance": sight.account.balance().floor(), "user": "ECAR", "country": "Tunisia"}),
-            );
+            return say(call, json!({"balance": sight.account.units(), "user": "ECAR", "country": "Tunisia"}));
         }
         let id = field(&call.query, "ref").unwrap_or_default();
         let Some(taken) = sight.ledger.taken_as(Vendor::Winsms, id).and_then(Taken::of) else {

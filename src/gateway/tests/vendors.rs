@@ -187,6 +187,42 @@ async fn a_reply_that_cannot_be_pushed_is_refused_with_a_sentence() {
     assert_eq!(reply(&gateway, &good).await.0, 409);
 }
 
+#[tokio::test]
+async fn faults_befall_vendors_as_they_befall_the_generic_protocol() {
+    let gateway = gateway("").await;
+    let path = "/vendor/l2t/Api/Api.aspx?fct=sms&key=k&mobile=21620000001&sms=x&sender=E";
+    for (word, taken) in [
+        ("reset_after_read", 1),
+        ("close_after_read", 1),
+        ("garbage", 1),
+        ("no_json", 1),
+        ("redirect", 0),
+        ("reset_before_read", 0),
+    ] {
+        gateway.clear();
+        gateway.set_script(Script::parse(&fault(word)).unwrap());
+        let (seen, _) = raw(&gateway, &request("GET", path, "")).await;
+        assert!(!seen.contains("status_code"), "{word}: {seen}");
+        let totals = gateway.stats().totals;
+        assert_eq!((totals.taken, totals.accepted), (taken, 0), "{word}");
+        assert_eq!(totals.answers.keys().map(ToString::to_string).collect::<Vec<_>>(), [word]);
+        assert_eq!(gateway.count(), usize::from(word != "reset_before_read"), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn the_dice_answer_in_the_vendors_shape_and_what_they_take_has_its_receipt() {
+    let mut receiver = Receiver::start().await;
+    let script = format!("error_rate = 1.0\nerror_takes = true\npush_url = \"{}\"", receiver.url("/r"));
+    let gateway = gateway(&script).await;
+    let body = json!({"messages": [{"destinations": [{"to": "21620000001"}], "content": {"text": "x"}}]}).to_string();
+    let answer = http(&gateway, "POST", "/infobip/sms/3/messages", &[("authorization", "App k")], &body).await;
+    assert_eq!((answer.status, &answer.json()["errorCode"]), (503, &json!("E503")));
+    let report = receiver.next().await.json()["results"][0].clone();
+    assert_eq!((&report["to"], &report["status"]["name"]), (&json!("21620000001"), &json!("DELIVERED_TO_HANDSET")));
+    assert_eq!((gateway.stats().totals.taken, gateway.stats().totals.accepted), (1, 0));
+}
+
 /// Requests that reach every branch of every dialect, to be spoilt.
 const SEEDS: [(&str, &str, &str, &str); 9] = [
     ("POST", "/vendor/twilio/2010-04-01/Accounts/AC1/Messages.json", "", "To=%2B21620000001&From=ECAR&Body=x"),
