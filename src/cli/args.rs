@@ -76,11 +76,16 @@ pub enum Command {
         json: bool,
     },
     /// Simulate an SMS gateway, to try everything without sending
+    ///
+    /// It takes messages in the garage application's own protocol at any path, and in the dialects of vendors below
+    /// /vendor/twilio, /vendor/vonage, /vendor/infobip, /vendor/orange, /vendor/l2t, /vendor/winsms and
+    /// /vendor/capcom6: that is the base_url to try such a provider without an account. GET /messages tells what it was
+    /// given; POST /replies {"provider","from","text"} lets a customer answer.
     Gateway {
         /// Address to listen on
         #[arg(long, default_value = "127.0.0.1:8025", value_name = "ADDR")]
         listen: SocketAddr,
-        /// Faults to play, as TOML
+        /// Faults, receipts and credentials to play, as TOML
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
     },

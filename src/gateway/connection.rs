@@ -19,9 +19,11 @@ use tokio::net::TcpStream;
 
 use super::control::{Control, wrong_method};
 use super::desk::Desk;
+use super::dialect;
 use super::exchange::{self, HangUp};
 use super::reply::Body;
 use super::rule::MAX_DELAY;
+use super::visit;
 
 /// Most headers in a request; clients send about ten.
 const MAX_HEADERS: usize = 64;
@@ -55,6 +57,7 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream) {
 async fn route(desk: &Desk, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {
     match Control::of(request.uri().path()) {
         Some(control) => Ok(control.answer(desk, request).await),
+        None if request.uri().path().starts_with(dialect::MOUNT) => visit::answer(desk, request).await,
         None if request.method() == Method::POST => exchange::send(desk, request).await,
         None => Ok(wrong_method("POST")),
     }

@@ -1,6 +1,6 @@
 //! The gateway's own HTTP interface, for tests and people: what was received, and what to do wrong next.
 //!
-//! Owns the paths `/messages`, `/lookup`, `/stats`, `/script` and `/healthz`; no message can be posted to them. Never changes
+//! Owns the paths `/messages`, `/lookup`, `/replies`, `/stats`, `/script` and `/healthz`; no message can be posted to them. Never changes
 //! anything on a request it does not understand wholly: that is 400 or 405, with a sentence.
 
 use hyper::body::Incoming;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, Found, Question};
+use super::inbox;
 use super::ledger::{Received, message_id};
 use super::post::{self, MAX_BODY_BYTES, Unread};
 use super::reply::{self, Body};
@@ -20,6 +21,7 @@ use super::script::Script;
 pub(super) enum Control {
     Messages,
     Lookup,
+    Replies,
     Stats,
     Script,
     Health,
@@ -31,6 +33,7 @@ impl Control {
         match path {
             "/messages" => Some(Control::Messages),
             "/lookup" => Some(Control::Lookup),
+            "/replies" => Some(Control::Replies),
             "/stats" => Some(Control::Stats),
             "/script" => Some(Control::Script),
             "/healthz" => Some(Control::Health),
@@ -42,6 +45,7 @@ impl Control {
         match self {
             Control::Messages => "GET, DELETE",
             Control::Lookup | Control::Stats | Control::Health => "GET",
+            Control::Replies => "POST",
             Control::Script => "PUT",
         }
     }
@@ -59,6 +63,7 @@ impl Control {
             }
             Control::Messages => list(desk, request.uri()),
             Control::Lookup => look_up(desk, request.uri()),
+            Control::Replies => inbox::answer(desk, request.into_body()).await,
             Control::Stats => reply::json(StatusCode::OK, &json!(desk.stats())),
             Control::Script => replace(desk, request.into_body()).await,
             Control::Health => reply::json(StatusCode::OK, &json!({"status": "ok"})),

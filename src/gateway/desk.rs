@@ -13,10 +13,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::account::Account;
 use super::courier::{Courier, Errand};
+use super::dialect::books::{Books, Seen};
+use super::dialect::call::Call;
+use super::dialect::sending::{Sending, Stamp};
+use super::dialect::speech::{Dialect, Refusal, Reply, Sight};
+use super::dialect::vendor::Vendor;
 use super::director::{Act, Cue, Director};
 use super::ledger::{Answer, Fate, Ledger, Received, Totals};
+use super::letter::Round;
 use super::post::Post;
+use super::receipts::{Plan, Receipts};
 use super::rule::{Action, Fault};
 use super::script::{Lookup, Script};
 
@@ -56,6 +64,29 @@ pub(super) enum Verdict {
     Full,
 }
 
+/// What becomes of a request to send to a vendor.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// As the script has it.
+    Played(Played),
+    /// The vendor refuses.
+    Refused(Reply),
+    /// 507: not entered.
+    Full,
+}
+
+/// A request to a vendor that was entered.
+#[derive(Debug)]
+pub(super) struct Played {
+    pub(super) cue: Cue,
+    pub(super) messages: Vec<Arc<Received>>,
+    pub(super) plan: Plan,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) account: Arc<Account>,
+    /// The credentials of the request.
+    pub(super) key: String,
+}
+
 /// What a look-up finds.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -78,6 +109,7 @@ pub(super) enum Question<'a> {
 struct State {
     director: Director,
     ledger: Ledger,
+    books: Books,
 }
 
 /// See the module.
@@ -88,6 +120,7 @@ pub(super) struct Desk {
     courier: Courier,
     connections: AtomicU64,
     lookups: AtomicU64,
+    replies: AtomicU64,
     open_connections: Tally,
     in_flight: Tally,
 }
@@ -95,11 +128,16 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(script: Script, courier: Courier) -> Desk {
         Desk {
-            state: Mutex::new(State { director: Director::new(script), ledger: Ledger::default() }),
+            state: Mutex::new(State {
+                director: Director::new(script),
+                ledger: Ledger::default(),
+                books: Books::default(),
+            }),
             news: broadcast::Sender::new(NEWS_KEPT),
             courier,
             connections: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
             open_connections: Tally::default(),
             in_flight: Tally::default(),
         }
@@ -108,7 +146,7 @@ impl Desk {
     /// Enters a message and says what becomes of it.
     pub(super) fn receive(&self, mut post: Post, path: &str) -> Verdict {
         let mut state = self.lock();
-        let State { director, ledger } = &mut *state;
+        let State { director, ledger, .. } = &mut *state;
         if ledger.is_full() {
             ledger.count(Answer::Status(507));
             return Verdict::Full;
@@ -137,6 +175,85 @@ impl Desk {
             self.courier.send(Errand::new(Arc::clone(&received), receipts));
         }
         Verdict::Play(cue, received)
+    }
+
+    /// Enters what a vendor is asked to send, and says what becomes of it. One request has one fate, also when it holds
+    /// several messages: that of its first.
+    pub(super) fn hear(&self, dialect: &dyn Dialect, call: &Call) -> Heard {
+        let sendings = dialect.read(call);
+        let complaint = dialect.check(call, &sendings);
+        let mut state = self.lock();
+        let State { director, ledger, books } = &mut *state;
+        if ledger.is_full() {
+            ledger.count(Answer::Status(507));
+            return Heard::Full;
+        }
+        let account = director.account(dialect.vendor());
+        let admitted = dialect.admit(call, &account, books);
+        let key_ok = admitted.is_ok();
+        let judged = admitted.and_then(|key| complaint.map(|()| key));
+        let key = match judged.and_then(|key| dialect.recheck(&sendings, ledger).map(|()| key)) {
+            Ok(key) => key,
+            Err(refusal) => {
+                let reply = dialect.refused(call, &refusal);
+                for sending in sendings {
+                    let fate = Fate::refused(reply.status.as_u16());
+                    self.tell(ledger.enter(post(sending, call), &call.full_path, key_ok, fate));
+                }
+                return Heard::Refused(reply);
+            }
+        };
+        let (phone, text) = sendings.first().map_or(("", ""), |first| (first.phone.as_str(), first.text.as_str()));
+        let cue = director.decide(&call.full_path, phone, text);
+        let receipts = director.vendor_receipts();
+        let plan = director.plan(&receipts);
+        let fate = vendor_fate(&cue.act, director.error_takes(), dialect, call);
+        if let Some(first) = sendings.first() {
+            let seen = Seen { key: key.clone(), account: first.account.clone(), sender: first.sender.clone() };
+            books.remember(dialect.vendor(), seen);
+        }
+        let due = Timestamp::now().saturating_add(cue.delay + plan.after).unwrap_or(Timestamp::MAX);
+        let mut messages = Vec::with_capacity(sendings.len());
+        for sending in sendings {
+            let stamp = |seq| {
+                Some(Box::new(Stamp {
+                    vendor: dialect.vendor(),
+                    id: dialect.id(seq, &sending),
+                    account: sending.account.clone(),
+                    callback: sending.callback.clone(),
+                    notes: sending.notes.clone(),
+                    delivered: plan.delivered,
+                    code: receipts.code.as_ref().map(|code| code.0.clone()),
+                    due,
+                }))
+            };
+            let received = ledger.enter_stamped(post(sending.clone(), call), &call.full_path, true, fate, stamp);
+            self.tell(Arc::clone(&received));
+            messages.push(received);
+        }
+        Heard::Played(Played { cue, messages, plan, receipts, account, key })
+    }
+
+    /// Asks a vendor about what it was given.
+    pub(super) fn ask(&self, dialect: &dyn Dialect, call: &Call) -> Reply {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        let State { director, ledger, books } = &mut *state;
+        let account = director.account(dialect.vendor());
+        let ids = director.vendor_receipts().ids;
+        dialect.ask(call, &mut Sight { ledger, books, account: &account, now: Timestamp::now(), ids })
+    }
+
+    /// What is known for a reply of a customer: its number, who sent last, the account, and how the script pushes.
+    pub(super) fn replying(&self, vendor: Vendor) -> (u64, Seen, Arc<Account>, Arc<Receipts>) {
+        let seq = self.replies.fetch_add(1, Ordering::Relaxed) + 1;
+        let state = self.lock();
+        (seq, state.books.last(vendor), state.director.account(vendor), state.director.vendor_receipts())
+    }
+
+    /// Hands letters to the courier.
+    pub(super) fn push(&self, round: Round) {
+        self.courier.push(round);
     }
 
     /// Looks up what was taken. `key` is the API key of the asker, when there is one.
@@ -174,7 +291,10 @@ impl Desk {
     }
 
     pub(super) fn clear(&self) {
-        self.lock().ledger.clear();
+        let mut state = self.lock();
+        state.ledger.clear();
+        state.books.forget_reports();
+        drop(state);
         self.in_flight.forget_peak();
     }
 
@@ -230,9 +350,45 @@ fn fate(act: &Act, error_takes: bool) -> Fate {
             Action::Answer { status, accepts, .. } => {
                 (Answer::Status(status.as_u16()), *accepts, takes(*status, error_takes))
             }
+            // The generic protocol has no codes.
+            Action::Refuse { status, .. } => {
+                let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+                (Answer::Status(status.as_u16()), false, status.is_server_error() && error_takes)
+            }
         },
     };
     Fate { answer, accepted, taken, repeat_of: None }
+}
+
+/// The same for a vendor, whose successes and errors have statuses of their own.
+fn vendor_fate(act: &Act, error_takes: bool, dialect: &dyn Dialect, call: &Call) -> Fate {
+    let fate = fate(act, error_takes);
+    match act {
+        Act::Accept => Fate { answer: Answer::Status(dialect.success().as_u16()), ..fate },
+        Act::Error(_) => fate,
+        Act::Rule(rule) => match &rule.action {
+            Action::Refuse { code, status, .. } => {
+                let own = dialect.refused(call, &Refusal::scripted(code)).status;
+                let status = status.unwrap_or(own);
+                let taken = status.is_server_error() && error_takes;
+                Fate { answer: Answer::Status(status.as_u16()), taken, ..fate }
+            }
+            Action::Answer { .. } | Action::Fault(_) => fate,
+        },
+    }
+}
+
+/// A message to a vendor as the record keeps it.
+fn post(sending: Sending, call: &Call) -> Post {
+    Post {
+        key: None,
+        sender_id: sending.sender,
+        phone: sending.phone,
+        message: sending.text,
+        reference: sending.reference,
+        unusual: Some(call.kept().to_string().into()),
+        complaint: None,
+    }
 }
 
 /// Whether a message answered with this status is taken. A success without JSON is one that the client cannot read.

@@ -10,8 +10,11 @@ use hyper::StatusCode;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::account::Account;
+use super::dialect::vendor::Vendor;
+use super::receipts::{Plan, Receipts};
 use super::rule::{Action, Fault, Rule};
-use super::script::{Lookup, Receipts, Script};
+use super::script::{Lookup, Script};
 
 /// Where the `redirect` fault sends its client.
 pub(super) const ELSEWHERE: &str = "/elsewhere";
@@ -50,7 +53,21 @@ impl Director {
     }
 
     pub(super) fn receipts(&self) -> Option<&Arc<Receipts>> {
-        self.script.receipts.as_ref()
+        self.script.receipts.as_ref().filter(|receipts| receipts.url.is_some())
+    }
+
+    /// What the script wants of a vendor's receipts; without a word of it, true ones at once.
+    pub(super) fn vendor_receipts(&self) -> Arc<Receipts> {
+        self.script.receipts.as_ref().map_or_else(Arc::default, Arc::clone)
+    }
+
+    /// What becomes of a message to a vendor.
+    pub(super) fn plan(&mut self, receipts: &Receipts) -> Plan {
+        receipts.plan(&mut self.dice)
+    }
+
+    pub(super) fn account(&self, vendor: Vendor) -> Arc<Account> {
+        Arc::clone(self.script.accounts.with(vendor))
     }
 
     pub(super) fn key_ok(&self, key: Option<&str>) -> bool {
@@ -89,7 +106,7 @@ impl Director {
             let possible = match rule.action {
                 Action::Fault(Fault::ResetBeforeRead) => false,
                 Action::Fault(Fault::Redirect) => path != ELSEWHERE,
-                Action::Fault(_) | Action::Answer { .. } => true,
+                Action::Fault(_) | Action::Answer { .. } | Action::Refuse { .. } => true,
             };
             possible
                 && rule.phone.as_ref().is_none_or(|pattern| pattern.matches(phone))
@@ -146,6 +163,7 @@ mod tests {
             Act::Error(status) => format!("error {}", status.as_u16()),
             Act::Rule(rule) => match &rule.action {
                 Action::Answer { status, .. } => status.as_u16().to_string(),
+                Action::Refuse { code, .. } => code.clone(),
                 Action::Fault(fault) => fault.word().to_owned(),
             },
         }

@@ -76,6 +76,11 @@ async fn perform(act: &Act, seq: u64) -> Result<Response<Body>, HangUp> {
         Act::Error(status) => Ok(own(*status, seq)),
         Act::Rule(rule) => match &rule.action {
             Action::Fault(fault) => misbehave(*fault).await,
+            Action::Refuse { status, headers, .. } => {
+                let mut response = own(status.unwrap_or(StatusCode::BAD_REQUEST), seq);
+                response.headers_mut().extend(headers.clone());
+                Ok(response)
+            }
             Action::Answer { status, body, headers, .. } => {
                 let mut response = body.as_ref().map_or_else(
                     || own(*status, seq),
@@ -97,7 +102,7 @@ fn own(status: StatusCode, seq: u64) -> Response<Body> {
     }
 }
 
-async fn misbehave(fault: Fault) -> Result<Response<Body>, HangUp> {
+pub(super) async fn misbehave(fault: Fault) -> Result<Response<Body>, HangUp> {
     match fault {
         Fault::ResetBeforeRead | Fault::ResetAfterRead => Err(HangUp::Reset),
         Fault::CloseAfterRead => Err(HangUp::Close(b"")),

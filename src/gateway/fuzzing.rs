@@ -11,6 +11,8 @@ pub const SCRIPT_SEEDS: &[&str] = &[
     "[[rule]]\nphone = '+2162000*'\ncontains = 'facture'\nfrom = 2\ntimes = 3\nstatus = 429\nheaders = { 'Retry-After' = '2' }\n",
     "[[rule]]\nfault = 'silence'\n[[rule]]\nphone = 'é*'\n",
     "latency = '99999999999999999999h'\n",
+    "key = 'k'\nsecret = 's'\npush_url = 'http://127.0.0.1/'\n[vendor.orange]\ntoken_life = '1h'\nbalance = 1e3\npush_as = 'get'\n",
+    "[receipts]\nundelivered = 0.5\ncode = 30005\nids = 'hex'\nvia = 'http://[::1]:9/'\n[[rule]]\ncode = 'POL0001'\n",
 ];
 
 /// Beginnings for [`post`].

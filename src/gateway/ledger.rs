@@ -15,6 +15,8 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::dialect::sending::Stamp;
+use super::dialect::vendor::Vendor;
 use super::post::{Post, REDACTED};
 use super::rule::Fault;
 
@@ -81,17 +83,27 @@ pub struct Received {
     /// answered with the id of that one, and no second text reaches anyone.
     pub repeat_of: Option<u64>,
     unusual: Option<Box<str>>,
+    /// What the simulated vendor knows of it, when it came in a vendor's dialect.
+    stamp: Option<Box<Stamp>>,
 }
 
 impl Received {
+    pub(super) fn stamp(&self) -> Option<&Stamp> {
+        self.stamp.as_deref()
+    }
+
     /// When its body had been read, in microseconds since 1970.
     pub fn at_us(&self) -> i64 {
         self.at.as_microsecond()
     }
 
-    /// The message id answered by the gateway's own 2xx body and named in receipts; none when it was not accepted.
+    /// The message id answered by the gateway's own 2xx body, or in the vendor's form, and named in receipts; none when it
+    /// was not accepted.
     pub fn id(&self) -> Option<String> {
-        self.accepted.then(|| message_id(self.repeat_of.unwrap_or(self.seq)))
+        self.accepted.then(|| match &self.stamp {
+            Some(stamp) => stamp.id.clone(),
+            None => message_id(self.repeat_of.unwrap_or(self.seq)),
+        })
     }
 
     /// The whole body, an API key in it replaced by `[redacted]`; null when it was not JSON.
@@ -113,7 +125,7 @@ impl Received {
 
     fn kept_bytes(&self) -> usize {
         let unusual = self.unusual.as_deref().map_or(0, str::len);
-        let reference = self.reference.as_deref().map_or(0, str::len);
+        let reference = self.reference.as_deref().map_or(0, str::len) + self.stamp().map_or(0, Stamp::kept_bytes);
         self.phone.len() + self.message.len() + self.sender_id.len() + self.path.len() + reference + unusual
     }
 }
@@ -201,6 +213,8 @@ pub(super) struct Ledger {
     accepted_texts: HashSet<u64>,
     /// Place in `messages` of the first that was taken with a reference.
     taken_references: HashMap<String, usize>,
+    /// Place in `messages` of the last that was taken under a vendor's id.
+    taken_ids: HashMap<(Vendor, String), usize>,
     /// Places in `messages` of those taken for a phone, by the phone's hash.
     taken_phones: HashMap<u64, Vec<usize>>,
     hasher: RandomState,
@@ -213,6 +227,18 @@ impl Ledger {
 
     /// Enters a message with the answer decided for it.
     pub(super) fn enter(&mut self, post: Post, path: &str, api_key_ok: bool, fate: Fate) -> Arc<Received> {
+        self.enter_stamped(post, path, api_key_ok, fate, |_| None)
+    }
+
+    /// Enters a message with what its vendor knows of it, made from its number.
+    pub(super) fn enter_stamped(
+        &mut self,
+        post: Post,
+        path: &str,
+        api_key_ok: bool,
+        fate: Fate,
+        stamp: impl FnOnce(u64) -> Option<Box<Stamp>>,
+    ) -> Arc<Received> {
         self.last_seq += 1;
         let received = Arc::new(Received {
             seq: self.last_seq,
@@ -228,6 +254,7 @@ impl Ledger {
             reference: post.reference,
             repeat_of: fate.repeat_of,
             unusual: post.unusual,
+            stamp: stamp(self.last_seq),
         });
         self.received += 1;
         self.kept_bytes += received.kept_bytes();
@@ -247,6 +274,9 @@ impl Ledger {
             if let Some(reference) = &received.reference {
                 self.taken_references.entry(reference.clone()).or_insert(place);
             }
+            if let Some(stamp) = received.stamp() {
+                self.taken_ids.insert((stamp.vendor, stamp.id.clone()), place);
+            }
         }
         self.count(fate.answer);
         self.messages.push(Arc::clone(&received));
@@ -265,6 +295,19 @@ impl Ledger {
     /// The first message that was taken with this reference.
     pub(super) fn taken_with(&self, reference: &str) -> Option<&Arc<Received>> {
         self.taken_references.get(reference).and_then(|place| self.messages.get(*place))
+    }
+
+    /// The last message that was taken by this vendor under this id.
+    pub(super) fn taken_as(&self, vendor: Vendor, id: &str) -> Option<&Arc<Received>> {
+        self.taken_ids.get(&(vendor, id.to_owned())).and_then(|place| self.messages.get(*place))
+    }
+
+    /// Those taken by this vendor, the newest first.
+    pub(super) fn taken_by(&self, vendor: Vendor) -> impl Iterator<Item = &Arc<Received>> {
+        self.messages
+            .iter()
+            .rev()
+            .filter(move |message| message.taken && message.stamp().is_some_and(|stamp| stamp.vendor == vendor))
     }
 
     /// The messages taken for this phone since then, in order of arrival.

@@ -4,8 +4,9 @@
 //! path but the control ones, answered 200 `{"id":"sim-000001","status":"accepted"}`; a `reference` of the client's own may stand beside the four.
 //! It is the judge of the end-to-end
 //! tests, so a message is on the record as soon as its whole body was read, before any answer, latency or fault. It
-//! must never reach outside: what it receives goes nowhere, and its only outgoing requests are the delivery receipts a
-//! [`Script`] asks for.
+//! must never reach outside: what it receives goes nowhere, and its only outgoing requests are the delivery receipts and
+//! replies that it pushes, over plain HTTP to where a [`Script`] says, or to an address on this machine or a private network
+//! that a message to a simulated vendor names.
 //!
 //! | path | |
 //! |---|---|
@@ -13,6 +14,7 @@
 //! | `GET /lookup?reference=R` | what a provider knows of a message: 200 `{"id","status","reference"}` of the first that was taken with this reference, or 404 |
 //! | `GET /lookup?phone=P&since=TIME` | 200 `{"messages":[{"id","phone","message","reference","at"}]}`: those taken for this phone since then (RFC 3339) |
 //! | `DELETE /messages` | forgets them, and the sums; ids go on |
+//! | `POST /replies` | `{"provider","from","text"}`: a simulated vendor pushes what a customer answers |
 //! | `GET /stats` | [`Stats`] |
 //! | `PUT /script` | a [`Script`] as TOML takes the place of the one in force; 400 names the line of a mistake |
 //! | `GET /healthz` | 200 |
@@ -20,27 +22,36 @@
 //! *Taken* means that a customer gets a text, whatever the client was told: [`Received::taken`]. Look-ups may carry
 //! `api_key`, which must then be right; 501 when the script does not offer them.
 //!
+//! Below `/vendor/NAME` it speaks the dialects of vendors (Twilio, Vonage, Infobip, Orange, L2T, WinSMS, capcom6), each with the
+//! vendor's own paths, errors, look-ups and pushes; docs/SIMULATOR.md. Messages, faults and counts are the same ones.
+//!
 //! Inside, a connection reads HTTP, the desk enters each message and asks the director what the script wants, and the
 //! exchange does it. Limits: [`MAX_CONNECTIONS`], [`MAX_MESSAGES`] and [`MAX_KEPT_BYTES`] (then 507), bodies of 1 MiB
 //! (then 413). Everything it knows is in memory and ends with it.
 
+mod account;
 mod connection;
 mod control;
 mod courier;
 mod desk;
+mod dialect;
 mod director;
 mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod inbox;
 mod ledger;
+mod letter;
 mod line;
 mod post;
+mod receipts;
 mod reply;
 mod rule;
 mod script;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::io;
 use std::net::SocketAddr;

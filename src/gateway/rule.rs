@@ -15,6 +15,9 @@ use serde::de::IgnoredAny;
 /// Longest latency, jitter, receipt delay and silence: one hour. Longer than any client waits, short enough to end by
 /// itself.
 pub const MAX_DELAY: Duration = Duration::from_secs(3600);
+/// Longest code of a vendor, bytes; the longest known are about ten.
+const MAX_CODE_BYTES: usize = 32;
+
 /// A wait of at most [`MAX_DELAY`], written `50ms`, `2s`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -122,6 +125,9 @@ pub(super) enum Action {
         /// Whether this is 2xx with JSON, which tells the client that the message was taken.
         accepts: bool,
     },
+    /// The error of this code, in the shape of the vendor who is asked. The generic protocol has no codes: it answers the
+    /// status, or 400.
+    Refuse { code: String, status: Option<StatusCode>, headers: HeaderMap },
     /// Anything worse.
     Fault(Fault),
 }
@@ -142,6 +148,31 @@ impl PhonePattern {
     }
 }
 
+/// A vendor's error code, written as a number or as text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "NumberOrText")]
+pub(super) struct Code(pub(super) String);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(i64),
+    Text(String),
+}
+
+impl TryFrom<NumberOrText> for Code {
+    type Error = &'static str;
+
+    fn try_from(code: NumberOrText) -> Result<Code, &'static str> {
+        let code = match code {
+            NumberOrText::Number(number) => number.to_string(),
+            NumberOrText::Text(text) => text,
+        };
+        let fits = (1..=MAX_CODE_BYTES).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Code(code)) } else { Err("a code is a number, or 1 to 32 letters and digits") }
+    }
+}
+
 /// A rule as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +187,7 @@ pub(super) struct RawRule {
     headers: Option<BTreeMap<String, String>>,
     latency: Option<Delay>,
     fault: Option<Fault>,
+    code: Option<Code>,
 }
 
 impl TryFrom<RawRule> for Rule {
@@ -163,16 +195,24 @@ impl TryFrom<RawRule> for Rule {
 
     fn try_from(raw: RawRule) -> Result<Rule, String> {
         let (answers, knows_message) = (
-            raw.status.is_some() || raw.body.is_some() || raw.headers.is_some(),
+            raw.status.is_some() || raw.body.is_some() || raw.headers.is_some() || raw.code.is_some(),
             raw.phone.is_some() || raw.contains.is_some(),
         );
         let action = match raw.fault {
-            Some(_) if answers => return Err("a rule has either a fault or status, body and headers".to_owned()),
+            Some(_) if answers => return Err("a rule has either a fault or code, status, body and headers".to_owned()),
             Some(Fault::ResetBeforeRead) if knows_message => {
                 return Err("reset_before_read acts before phone and text are known: no phone, no contains".to_owned());
             }
             Some(fault) => Action::Fault(fault),
-            None => answer(raw.status, raw.body, raw.headers)?,
+            None => match raw.code {
+                Some(_) if raw.body.is_some() => return Err("a rule with a code has no body of its own".to_owned()),
+                Some(Code(code)) => Action::Refuse {
+                    code,
+                    status: raw.status.map(|status| status.0),
+                    headers: headers(raw.headers.unwrap_or_default())?,
+                },
+                None => answer(raw.status, raw.body, raw.headers)?,
+            },
         };
         if raw.times == Some(0) {
             return Err("times is at least 1; leave it out for every time".to_owned());

@@ -14,24 +14,51 @@
 //! error_takes = false           # true: what is answered 5xx is taken all the same, and its customer gets a text
 //! lookup = ["reference", "recipient"]   # how it may be asked about messages; what is not listed is answered 501
 //! deduplicate = false           # true: a reference taken before is answered 200 with the first id, and not sent again
-//! receipts = { url = "http://127.0.0.1:9000/receipts", after = "1s", status = "delivered" }
+//!
+//! key = "test-token"            # what the simulated vendors accept; without it anything that is not empty
+//! secret = "test-secret"        # what they sign their pushes with; without it the key
+//! push_url = "http://127.0.0.1:9000/push"   # where those push who register one address for an account
+//!
+//! [vendor.orange]               # the same for one vendor alone, and:
+//! key = "test-secret"
+//! token_life = "1h"             # of OAuth tokens (Orange)
+//! balance = 12.5                # what it tells of the credit
+//! push_as = "json"              # or "form", "get" (Vonage)
+//!
+//! [receipts]                    # without this section a generic message has none, and one to a vendor a true one at once
+//! url = "http://127.0.0.1:9000/receipts"   # of generic messages; the rest of this line's section but `after` is for vendors
+//! after = "1s"
+//! status = "delivered"          # of generic messages
+//! undelivered = 0.1             # this share of the messages does not reach its customer
+//! code = 30005                  # the vendor's code for that
+//! lost = 0.0                    # this share has no receipt
+//! twice = 0.1                   # this share has its last receipt twice
+//! disorder = 0.1                # this share has its receipts from last to first
+//! early = 0.1                   # this share has them before the request is answered
+//! forged = 0.1                  # this share has a forged one first, which says the contrary
+//! intermediate = true           # states before the last are told too, by vendors who tell them
+//! ids = "as_given"              # or "hex", "decimal": the other form of ids that are numbers
+//! via = "http://127.0.0.1:9000" # every push goes to this host, whatever host its address names
 //!
 //! [[rule]]                      # in order; the first that matches wins
 //! phone = "+2162000*"           # exact, or a prefix with * at the end
 //! contains = "facture"          # in the text
 //! from = 2                      # let the first two matches pass
 //! times = 3                     # then act on three of them
-//! status = 429                  # or: fault = "silence"
+//! status = 429                  # or: fault = "silence"; or: code = 21610, a vendor's error in its own shape
 //! headers = { "Retry-After" = "2" }
 //! ```
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::Deserialize;
 
+use super::account::{Account, Accounts, Key, PushUrl};
+use super::dialect::vendor::Vendor;
+use super::receipts::{Receipts, Share};
 use super::rule::{Delay, RawRule, Rule, Status};
 
 /// Most rules in one script; every message walks them all under a lock.
@@ -72,6 +99,7 @@ pub struct Script {
     /// Whether a reference that was taken before is recognised.
     pub(super) deduplicate: bool,
     pub(super) receipts: Option<Arc<Receipts>>,
+    pub(super) accounts: Accounts,
     /// In their order, at most [`MAX_RULES`].
     pub(super) rules: Vec<Arc<Rule>>,
 }
@@ -106,6 +134,7 @@ impl Script {
             lookups: written.lookup,
             deduplicate: written.deduplicate,
             receipts: written.receipts.map(Arc::new),
+            accounts: Accounts::new(Account::common(written.key, written.secret, written.push_url), written.vendor),
             rules,
         })
     }
@@ -132,31 +161,13 @@ struct Written {
     #[serde(default)]
     deduplicate: bool,
     receipts: Option<Receipts>,
+    key: Option<Key>,
+    secret: Option<Key>,
+    push_url: Option<PushUrl>,
+    #[serde(default)]
+    vendor: BTreeMap<Vendor, Account>,
     #[serde(default)]
     rule: Vec<toml::Spanned<RawRule>>,
-}
-
-/// The API key that is asked for. Its debug form hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Key(pub(super) String);
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-/// A share of all messages, 0 to 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(try_from = "f64")]
-pub(super) struct Share(pub(super) f64);
-
-impl TryFrom<f64> for Share {
-    type Error = &'static str;
-
-    fn try_from(share: f64) -> Result<Share, &'static str> {
-        if (0.0..=1.0).contains(&share) { Ok(Share(share)) } else { Err("a rate is between 0 and 1") }
-    }
 }
 
 /// The status of the random errors, 300 to 599; 503 when the script does not say.
@@ -200,38 +211,6 @@ impl Lookups {
 impl Default for Lookups {
     fn default() -> Self {
         Lookups(vec![Lookup::Reference, Lookup::Recipient])
-    }
-}
-
-/// Where and when delivery receipts are posted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Receipts {
-    pub(super) url: ReceiptUrl,
-    #[serde(default)]
-    pub(super) after: Delay,
-    #[serde(default = "delivered")]
-    pub(super) status: String,
-}
-
-fn delivered() -> String {
-    "delivered".to_owned()
-}
-
-/// An `http://` address: receipts go to a program beside this one, never through TLS.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct ReceiptUrl(pub(super) url::Url);
-
-impl TryFrom<String> for ReceiptUrl {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<ReceiptUrl, &'static str> {
-        url::Url::parse(&text)
-            .ok()
-            .filter(|url| url.scheme() == "http")
-            .map(ReceiptUrl)
-            .ok_or("receipts.url must begin with http://")
     }
 }
 
@@ -288,6 +267,13 @@ mod tests {
             ("seed = 1\nlookup = [\"phone\"]", 2, "unknown variant"),
             ("deduplicate = 1", 1, "boolean"),
             ("receipts = { url = \"https://x/\" }", 1, "http://"),
+            ("\n[receipts]\ntwice = 2", 3, "between 0 and 1"),
+            ("[receipts]\nids = \"octal\"", 2, "unknown variant"),
+            ("[vendor.orange]\ntoken_life = \"2h\"", 2, "at most 1h"),
+            ("[vendor.nobody]\nkey = \"k\"", 1, "unknown variant"),
+            ("[vendor.twilio]\nbalance = inf", 2, "finite"),
+            ("push_url = \"ftp://x/\"", 1, "http://"),
+            ("[[rule]]\ncode = \"\"", 2, "1 to 32"),
             ("seed = 1\n[[rule]]\nstatus = 99999999", 3, "between 200 and 599"),
             ("[[rule]]\nfault = \"sleep\"", 2, "unknown variant"),
             ("[[rule]]\n\n[[rule]]\nlatency = \"1s\"\nfoo = 1", 5, "unknown field"),
@@ -303,6 +289,8 @@ mod tests {
     fn a_rule_that_contradicts_itself_is_refused_at_its_own_line() {
         for (rule, word) in [
             ("status = 200\nfault = \"silence\"", "either a fault"),
+            ("code = 21610\nfault = \"silence\"", "either a fault"),
+            ("code = 21610\nbody = \"x\"", "no body"),
             ("fault = \"reset_before_read\"\nphone = \"+21620000001\"", "before phone"),
             ("phone = \"+216*1\"", "one *"),
             ("times = 0", "at least 1"),
@@ -319,6 +307,8 @@ mod tests {
     #[test]
     fn a_key_appears_neither_in_debug_output_nor_in_errors() {
         let script = Script::parse("api_key = \"s3cret\"").unwrap();
+        assert!(!format!("{script:?}").contains("s3cret"));
+        let script = Script::parse("key = \"s3cret\"\nsecret = \"s3cret\"\n[vendor.l2t]\nkey = \"s3cret\"").unwrap();
         assert!(!format!("{script:?}").contains("s3cret"));
         let error = Script::parse("api_key = \"s3cret\" x").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("s3cret"));

@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod capcom6;
 mod faults;
+mod infobip;
+mod l2t;
+mod orange;
 mod references;
+mod twilio;
+mod vendors;
+mod vonage;
+mod winsms;
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
