@@ -318,6 +318,8 @@ async fn provider_list_and_test_say_how_a_provider_is_without_and_with_a_message
     let tried = world.ok(["provider", "test", "main"]).await;
     assert!(tried.contains("the credentials are taken; the balance is 120 SMS") && tried.ends_with("ok\n"), "{tried}");
     assert_eq!(main.count(), 0);
+    let examined = support::shown(&world.run(["doctor"]).await);
+    assert!(examined.contains("main: 120 SMS left"), "{examined}");
     let sent = world.ok(["provider", "test", "plain", "--to", "20 000 005"]).await;
     assert!(sent.contains("accepted") && main.count() == 1, "{sent}");
     assert_eq!(
@@ -337,6 +339,8 @@ async fn provider_list_and_test_say_how_a_provider_is_without_and_with_a_message
     let output = world.run(["provider", "test", "main"]).await;
     let said = support::shown(&output);
     assert!(!output.status.success() && said.contains("401") && !said.contains(API_KEY), "{said}");
+    let examined = support::shown(&world.run(["doctor"]).await);
+    assert!(examined.contains("the balance cannot be read") && !examined.contains(API_KEY), "{examined}");
     balance.store(0, std::sync::atomic::Ordering::Relaxed);
     world.configure(&format!("{QUICK}{}{}", with_balance("bearer"), provider("plain", &main, "")));
     world.ok(["reload"]).await;

@@ -156,7 +156,9 @@ async fn every_known_provider_carries_texts_of_every_kind_and_tells_what_became_
         daemon.stop().await;
         for secret in [KEY, "k3y%2Fof.the%3Dvendor", SECRET, TOKEN] {
             assert!(!log.contains(secret), "{name} shows {secret}\n{log}");
-            let stored = format!("SELECT (SELECT count(*) FROM sms_attempt a WHERE a::text LIKE '%{secret}%') + (SELECT count(*) FROM sms_receipt r WHERE r::text LIKE '%{secret}%') + (SELECT count(*) FROM sms_event e WHERE e::text LIKE '%{secret}%')");
+            let stored = format!(
+                "SELECT (SELECT count(*) FROM sms_attempt a WHERE a::text LIKE '%{secret}%') + (SELECT count(*) FROM sms_receipt r WHERE r::text LIKE '%{secret}%') + (SELECT count(*) FROM sms_event e WHERE e::text LIKE '%{secret}%')"
+            );
             assert_eq!(world.count(&stored).await, 0, "{name}");
         }
     }

@@ -7,7 +7,7 @@ mod report;
 
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 
@@ -20,6 +20,8 @@ use super::output;
 use crate::config::{self, AdapterConfig, Config};
 use crate::control::status::Status;
 use crate::daemon;
+use crate::provider::Provider;
+use crate::provider::credit::Level as CreditLevel;
 
 /// What a missing journal costs, and how to have one.
 const JOURNAL_MEND: &str = "after a kill, messages under way would be in doubt; mend the directory (systemd: StateDirectory=; otherwise [sending] state_directory or STATE_DIRECTORY)";
@@ -107,7 +109,9 @@ async fn providers(config: &Config, report: &mut Report) {
                         );
                     }
                     (AdapterConfig::Generic(_), Some((host, port))) => {
-                        reach(provider.name(), &host, port, report).await
+                        if reach(provider.name(), &host, port, report).await {
+                            credit(provider, report).await;
+                        }
                     }
                     (AdapterConfig::Generic(_), None) => {
                         report.ok("provider", format!("{}: configured", provider.name()))
@@ -118,16 +122,42 @@ async fn providers(config: &Config, report: &mut Report) {
     }
 }
 
-async fn reach(name: &str, host: &str, port: u16, report: &mut Report) {
+/// What is left with it, and with it whether it takes our credentials.
+async fn credit(provider: &Provider, report: &mut Report) {
+    let name = provider.name();
+    if provider.balance_every().is_none() {
+        return;
+    }
+    match provider.ask_balance().await {
+        Ok(balance) => {
+            let (level, _) = provider.credit().learned(balance, provider.balance_low(), Instant::now());
+            let found = format!("{name}: {balance} {} left", provider.balance_unit());
+            match level {
+                CreditLevel::Enough => report.ok("credit", found),
+                CreditLevel::Low => report.warning("credit", found, "fill the account before it is empty"),
+                CreditLevel::Empty => report.error("credit", found, "fill the account: nothing goes out through it"),
+            }
+        }
+        Err(problem) => report.error(
+            "credit",
+            format!("{name}: the balance cannot be read: {problem}"),
+            "are account and key right? `ecar-sms provider test NAME` tries again",
+        ),
+    }
+}
+
+/// Whether it answers at all.
+async fn reach(name: &str, host: &str, port: u16, report: &mut Report) -> bool {
     let mend = "is the URL right, and may this machine reach it (firewall, DNS)?";
     match tokio::time::timeout(REACH_TIMEOUT, tokio::net::TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => report.ok(
-            "provider",
-            format!("{name}: {host}:{port} answers (credit is not known: this kind of provider cannot be asked)"),
-        ),
+        Ok(Ok(_)) => {
+            report.ok("provider", format!("{name}: {host}:{port} answers"));
+            return true;
+        }
         Ok(Err(error)) => report.error("provider", format!("{name}: {host}:{port}: {error}"), mend),
         Err(_) => report.error("provider", format!("{name}: {host}:{port} does not answer"), mend),
     }
+    false
 }
 
 async fn socket(path: &Path, listens: bool, report: &mut Report) {
