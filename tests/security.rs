@@ -345,3 +345,27 @@ async fn an_installation_refuses_what_somebody_prepared_under_our_names_and_runs
         assert_eq!(world.count("SELECT count(*) FROM pg_class WHERE relname = 'sms_history'").await, 0);
     }
 }
+
+#[tokio::test]
+async fn the_daemons_role_may_do_all_that_receipts_quotas_and_trials_need() {
+    let world = bare().await;
+    let (_, daemon) = garage_of_its_own(&world).await;
+    for statement in [
+        "INSERT INTO sms_history (id, kind, recipient, body, status, provider, provider_message_id, attempts, created_at) VALUES (1, 'custom', '+21620000001', 'a', 'sent', 'p', 'x1', 1, now())",
+        "SELECT sms_receive('p', 'x1', 'delivered')",
+        "INSERT INTO sms_awaited (message_id, part, provider, provider_message_id, forms) VALUES (1, 1, 'p', 'x1', sms_id_forms('x1'))",
+        "SELECT sms_match_receipts()",
+        "SELECT sms_receive('p', 'x1', 'undelivered', NULL, now(), 'word')",
+        "UPDATE sms_awaited SET next_at = now(); DELETE FROM sms_awaited",
+        "SELECT sms_forget_receipts()",
+        "SELECT sms_take_quota('p', 'Africa/Tunis', 5, 3)",
+        "SELECT sms_take_quota('p', 'Africa/Tunis', -2, 3)",
+        "SELECT sms_receive_reply('20 000 001', 'STOP', 'p')",
+        "SELECT nextval('sms_outbox_id_seq')",
+        "UPDATE sms_owner SET floor = 7",
+    ] {
+        let output = world.psql(&world.url_as(&daemon), &format!("\\set ON_ERROR_STOP on\n{statement};\n")).await;
+        assert!(output.status.success() && stderr(&output).is_empty(), "{statement}: {}", shown(&output));
+    }
+    assert_eq!(world.value("SELECT status FROM sms_message WHERE id = 1").await, "delivered");
+}

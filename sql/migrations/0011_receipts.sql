@@ -107,9 +107,10 @@ BEGIN
   RETURN found_id;
 END $$;
 
--- Receipts that came before the answer they belong to: entered again, now that the message is awaited. Returns how many found it.
+-- Receipts that came before the answer they belong to: entered again, now that the message is awaited. Returns how many found it. With the
+-- installer's rights, like sms_forget_receipts: the daemon itself may only add receipts.
 CREATE FUNCTION sms_match_receipts() RETURNS bigint
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
   orphan  sms_receipt;
   matched bigint := 0;
@@ -150,3 +151,17 @@ BEGIN
   UPDATE sms_quota q SET used = before + granted WHERE q.provider = sms_take_quota.provider AND q.day = today;
   RETURN granted;
 END $$;
+
+-- Nobody tells any more what became of messages of three days ago: they stay as sent. Receipts of messages that are none of ours are kept for a
+-- week, and so are the counts of past days. Returns how many messages were given up.
+CREATE FUNCTION sms_forget_receipts() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+  WITH gone AS (
+    DELETE FROM sms_awaited a WHERE a.sent_at < now() - interval '72 hours' RETURNING a.message_id
+  ), days AS (
+    DELETE FROM sms_quota q WHERE q.day < current_date - 7
+  ), strangers AS (
+    DELETE FROM sms_receipt r WHERE r.message_id IS NULL AND r.received_at < now() - interval '7 days'
+  )
+  SELECT count(DISTINCT g.message_id) FROM gone g
+$$;
