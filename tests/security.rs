@@ -361,7 +361,7 @@ async fn the_daemons_role_may_do_all_that_receipts_quotas_and_trials_need() {
         "SELECT sms_take_quota('p', 'Africa/Tunis', 5, 3)",
         "SELECT sms_take_quota('p', 'Africa/Tunis', -2, 3)",
         "SELECT sms_receive_reply('20 000 001', 'STOP', 'p')",
-        "SELECT nextval('sms_outbox_id_seq')",
+        "SELECT sms_record_trial('+21620000001', 'a', 'gsm7', 1, 'p', NULL, 'sent', NULL, 'root')",
         "UPDATE sms_owner SET floor = 7",
     ] {
         let output = world.psql(&world.url_as(&daemon), &format!("\\set ON_ERROR_STOP on\n{statement};\n")).await;

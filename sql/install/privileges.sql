@@ -20,13 +20,12 @@ BEGIN
   EXECUTE format('GRANT SELECT, INSERT ON sms_history, sms_event, sms_receipt TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON sms_awaited TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE ON sms_quota TO %I', role_name);
-  EXECUTE format('GRANT USAGE ON SEQUENCE sms_outbox_id_seq TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE (seen_at, ended_at, floor) ON sms_owner TO %I', role_name);
   EXECUTE format('GRANT SELECT, UPDATE ON sms_setting TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT ON sms_template, sms_consent, sms_optout_import, sms_inbound TO %I', role_name);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE ON sms_contact TO %I', role_name);
   EXECUTE format('GRANT SELECT ON sms_message, sms_reminder, sms_installation, sms_migration, sms_outbox_id_seq, sms_wake TO %I', role_name);
-  EXECUTE format('GRANT EXECUTE ON FUNCTION sms_maintain(), sms_want_notify(boolean), sms_garage_facts(text[], bigint[]), sms_garage_remind(text, text, bigint), sms_garage_exists(text, bigint), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint), sms_garage_samples(text, bigint), sms_match_receipts(), sms_forget_receipts() TO %I', role_name);
+  EXECUTE format('GRANT EXECUTE ON FUNCTION sms_maintain(), sms_want_notify(boolean), sms_garage_facts(text[], bigint[]), sms_garage_remind(text, text, bigint), sms_garage_exists(text, bigint), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint), sms_garage_samples(text, bigint), sms_match_receipts(), sms_forget_receipts(), sms_record_trial(text, text, text, int, text, text, text, text, text) TO %I', role_name);
 END $$;
 
 -- A superuser who installs gives everything to the owner of the garage's tables, so that nothing of ours ever runs with more

@@ -17,7 +17,7 @@ DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_e
   sms_garage_samples(text, bigint), sms_e164(text), sms_setting_hours(), sms_template_variables(text), sms_template_check(text, text, text), sms_template_insert(),
   sms_template_set(text, text, text, text, text), sms_contact_check(), sms_contact_ledger(), sms_contact_set(text, text, text), sms_optout(text, text, text, text),
   sms_optin(text, text, text), sms_consent_give(text, text, text, text, text), sms_consent_revoke(text, text, text), sms_optout_add(text[], text, text, text),
-  sms_receive_reply(text, text, text), sms_optout_alarm(), sms_join(bigint, bigint, text, bigint[]), sms_sets_hours(text, text), sms_hours_version(), sms_id_form(text), sms_id_forms(text), sms_match_receipts(), sms_forget_receipts(), sms_take_quota(text, text, int, int),
+  sms_receive_reply(text, text, text), sms_optout_alarm(), sms_join(bigint, bigint, text, bigint[]), sms_sets_hours(text, text), sms_hours_version(), sms_id_form(text), sms_id_forms(text), sms_match_receipts(), sms_forget_receipts(), sms_record_trial(text, text, text, int, text, text, text, text, text), sms_take_quota(text, text, int, int),
   sms_adopt(text), sms_identity(), sms_system_identifier(), sms_maintain(), sms_want_notify(boolean), sms_refuse(text, text);
 -- Functions that keep the plans of statements; what they return differs from version to version.
 DO $$

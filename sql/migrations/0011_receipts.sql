@@ -165,3 +165,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
   )
   SELECT count(DISTINCT g.message_id) FROM gone g
 $$;
+
+-- The record of a message that was sent to try a provider. It has a number of the outbox, which the daemon itself cannot draw.
+CREATE FUNCTION sms_record_trial(recipient text, body text, encoding text, segments int, provider text, provider_message_id text, status text, detail text,
+                                 requested_by text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+  INSERT INTO sms_history (id, kind, recipient, body, status, detail, encoding, segments, provider, provider_message_id, attempts, requested_by, created_at,
+                           sent_at)
+  VALUES (nextval('sms_outbox_id_seq'), 'custom', sms_record_trial.recipient, sms_record_trial.body, sms_record_trial.status, sms_record_trial.detail,
+          sms_record_trial.encoding, sms_record_trial.segments, sms_record_trial.provider, sms_record_trial.provider_message_id, 1,
+          sms_record_trial.requested_by, clock_timestamp(), CASE WHEN sms_record_trial.status = 'sent' THEN clock_timestamp() END)
+  RETURNING id
+$$;
