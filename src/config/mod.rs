@@ -262,16 +262,21 @@ fn provider_of(
     surroundings: &Surroundings<'_>,
 ) -> Result<ProviderConfig, ConfigError> {
     let (vendor, sections) = section.vendor();
-    let ProviderSection { name, generic, log, .. } = section;
+    let ProviderSection { name, generic, log, smpp, .. } = section;
     if name.is_empty() || name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(wrong("provider.name", "a name has 1 to 40 letters, digits, dots, dashes or underscores"));
     }
     if sections != 1 {
         let known = VENDORS.iter().map(|vendor| vendor.name).collect::<Vec<_>>().join("], [provider.");
-        let problem = format!("write exactly one of [provider.generic], [provider.log], [provider.{known}]");
+        let problem = format!("write exactly one of [provider.generic], [provider.log], [provider.smpp], [provider.{known}]");
         return Err(wrong(&format!("provider {name}"), problem));
     }
     let key = surroundings.credential(&name)?;
+    if let Some(mut smpp) = smpp {
+        smpp.password = key.or(smpp.password);
+        smpp.check().map_err(|error| wrong(&format!("provider {name}: {}", error.key), error.problem))?;
+        return Ok(ProviderConfig { name, adapter: AdapterConfig::Smpp(Box::new(smpp)) });
+    }
     let generic = match (generic, vendor) {
         (Some(mut generic), _) => {
             generic.api_key = key.or(generic.api_key);

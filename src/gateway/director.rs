@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::rule::{Action, Fault, Rule};
-use super::script::{Lookup, Receipts, Script};
+use super::script::{Lookup, Receipts, Script, SmppScript};
 
 /// Where the `redirect` fault sends its client.
 pub(super) const ELSEWHERE: &str = "/elsewhere";
@@ -51,6 +51,10 @@ impl Director {
 
     pub(super) fn receipts(&self) -> Option<&Arc<Receipts>> {
         self.script.receipts.as_ref()
+    }
+
+    pub(super) fn smpp(&self) -> &Arc<SmppScript> {
+        &self.script.smpp
     }
 
     pub(super) fn key_ok(&self, key: Option<&str>) -> bool {
