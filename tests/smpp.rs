@@ -6,9 +6,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use ecar_sms::gateway::Script;
+use serde_json::Value;
 use support::{World, until};
+use tokio::process::{Child, Command};
 
 /// The password of every centre here, which must appear nowhere.
 const PASSWORD: &str = "pa55-x7q";
@@ -234,4 +237,153 @@ async fn a_second_part_that_is_throttled_follows_a_moment_later() {
     each_once(&world, 1);
     assert_eq!(world.value(&format!("SELECT array_length(string_to_array(provider_message_id, ' '), 1) FROM sms_history WHERE id = {id}")).await, "3");
     daemon.stop().await;
+}
+
+/// The message centre of scripts/smpp-centre.js, which shares nothing with ours.
+struct Foreign {
+    control: u16,
+    _child: Child,
+}
+
+impl Foreign {
+    /// A garage whose only provider is such a centre.
+    async fn start(options: &str, more: &str) -> (World, Foreign) {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, control) = (free(), free());
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let child = Command::new("node")
+            .arg(root.join("scripts/smpp-centre.js"))
+            .args([port.to_string(), control.to_string(), options.to_owned()])
+            .env("NODE_PATH", root.join("target/smpp-centre/node_modules"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed; see docs/providers/smpp.md");
+        let foreign = Foreign { control, _child: child };
+        until("the centre answers", async || foreign.try_ask().await.is_some()).await;
+        let mut world = World::new().await;
+        world.set("SMS_API_KEY", "");
+        world.set("SMS_GATEWAY_URL", "");
+        world.configure(&configuration(([127, 0, 0, 1], port).into(), PASSWORD, more));
+        (world, foreign)
+    }
+
+    async fn try_ask(&self) -> Option<Value> {
+        let url = format!("http://127.0.0.1:{}/", self.control);
+        let output = Command::new("curl").args(["-sS", "--max-time", "30", &url]).output().await.unwrap();
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// What it recorded.
+    async fn ask(&self) -> Value {
+        self.try_ask().await.expect("the centre answers")
+    }
+
+    /// The texts as handsets show them.
+    async fn texts(&self) -> BTreeMap<String, usize> {
+        let mut whole: BTreeMap<String, usize> = BTreeMap::new();
+        let mut parts: BTreeMap<(String, u64), BTreeMap<u64, String>> = BTreeMap::new();
+        for one in self.ask().await["taken"].as_array().unwrap() {
+            let text = one["text"].as_str().unwrap().to_owned();
+            match one["part"].as_array() {
+                None => *whole.entry(text).or_default() += 1,
+                Some(part) => {
+                    let numbers: Vec<u64> = part.iter().map(|number| number.as_u64().unwrap()).collect();
+                    let key = (one["to"].as_str().unwrap().to_owned(), numbers[0]);
+                    let twice = parts.entry(key).or_default().insert(numbers[2], text);
+                    assert!(twice.is_none(), "a part came twice: {one}");
+                }
+            }
+        }
+        for ones in parts.into_values() {
+            *whole.entry(ones.into_values().collect()).or_default() += 1;
+        }
+        whole
+    }
+
+    async fn each_once(&self, messages: usize) {
+        let texts = self.texts().await;
+        assert!(texts.values().all(|times| *times == 1), "sent more than once");
+        assert_eq!(texts.len(), messages, "messages lost");
+    }
+}
+
+/// Waits for the receipts of all; ten thousand may take longer than one condition may.
+async fn all_delivered(world: &World, messages: usize) {
+    let sql = "SELECT count(*) FROM sms_message WHERE status = 'delivered'";
+    let mut done = 0;
+    while done < messages {
+        let more = (done + 1_000).min(messages);
+        let reached = format!("SELECT count(*) >= {more} FROM sms_message WHERE status = 'delivered'");
+        world.value_becomes(&reached, "t").await;
+        done = usize::try_from(world.count(sql).await).unwrap();
+    }
+    assert_eq!(done, messages);
+}
+
+#[tokio::test]
+#[ignore = "needs node and a package of npm: make smpp"]
+async fn a_foreign_centre_takes_ten_thousand_messages_once_and_its_receipts_come_home() {
+    let (world, foreign) = Foreign::start(r#"{"submit":"dec","receipt":"hex"}"#, "window = 10").await;
+    enqueue_many(&world, 10_000, "Bonjour").await;
+    let daemon = world.daemon().await;
+    all_delivered(&world, 10_000).await;
+    foreign.each_once(10_000).await;
+    let told = foreign.ask().await;
+    assert!((2..=10).contains(&told["most"].as_u64().unwrap()), "{}", told["most"]);
+    assert_eq!(told["taken"][0]["kind"], serde_json::json!([5, 0, 1, 1]));
+    daemon.stop().await;
+    let told = foreign.ask().await;
+    assert_eq!((&told["binds"], &told["unbinds"]), (&Value::from(1), &Value::from(1)));
+}
+
+#[tokio::test]
+#[ignore = "needs node and a package of npm: make smpp"]
+async fn a_foreign_centre_that_throttles_is_obeyed_and_its_ids_are_matched_the_other_way_round() {
+    let options = r#"{"submit":"hex","receipt":"dec","tlv":true,"throttle":100}"#;
+    let (world, foreign) = Foreign::start(options, "").await;
+    enqueue_many(&world, 1_000, "Bonjour").await;
+    let daemon = world.daemon().await;
+    all_delivered(&world, 1_000).await;
+    foreign.each_once(1_000).await;
+    let throttled = foreign.ask().await["throttled"].as_u64().unwrap();
+    assert!((1..=500).contains(&throttled), "{throttled} throttled");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs node and a package of npm: make smpp"]
+async fn a_foreign_centre_that_cuts_the_link_loses_nothing_and_gets_nothing_twice() {
+    let (world, foreign) = Foreign::start(r#"{"cut":[300,700]}"#, "").await;
+    enqueue_many(&world, 1_000, "Bonjour").await;
+    let daemon = world.daemon().await;
+    world.value_becomes("SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending')", "0").await;
+    let unknown = world.count("SELECT count(*) FROM sms_message WHERE status = 'unknown'").await;
+    assert!((2..=20).contains(&unknown), "{unknown} in doubt");
+    // Nothing twice; what is missing is in doubt, and nothing else.
+    let texts = foreign.texts().await;
+    assert!(texts.values().all(|times| *times == 1), "sent more than once");
+    assert!(texts.len() as i64 >= 1_000 - unknown && texts.len() <= 1_000, "{} arrived", texts.len());
+    assert_eq!(foreign.ask().await["cuts"], 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs node and a package of npm: make smpp"]
+async fn a_foreign_centre_reads_long_texts_in_every_way() {
+    // Its table of the alphabet is the library's own; it is asked for both encodings and both kinds of pairs.
+    let gsm7 = "Votre voiture [Kia] attend 1\u{20AC} ~ ".repeat(15);
+    let ucs2 = "L\u{2019}huile est chang\u{e9}e, \u{633}\u{64A}\u{627}\u{631}\u{629} \u{1F697}. ".repeat(8);
+    for way in ["udh8", "udh16", "sar", "payload"] {
+        let (world, foreign) = Foreign::start("{}", &format!("long_text = \"{way}\"")).await;
+        let daemon = world.daemon().await;
+        world.enqueue("+21620000001", &gsm7).await;
+        world.enqueue("+21620000002", &ucs2).await;
+        all_delivered(&world, 2).await;
+        let texts = foreign.texts().await;
+        assert_eq!(texts.len(), 2, "{way}: {texts:?}");
+        for sent in [gsm7.trim_end(), ucs2.trim_end()] {
+            assert!(texts.keys().any(|text| text.trim_end() == sent), "{way}: {sent}\n{texts:?}");
+        }
+        daemon.stop().await;
+    }
 }
