@@ -134,7 +134,8 @@ async fn a_throttling_centre_is_obeyed_and_nothing_is_lost_or_sent_twice() {
 
 #[tokio::test]
 async fn what_was_under_way_when_the_link_was_cut_is_unknown_and_the_rest_goes_on() {
-    let (world, _) = centre("latency = \"20ms\"\n[[rule]]\nfrom = 50\ntimes = 1\nfault = \"close_after_read\"", "window = 10").await;
+    let (world, _) =
+        centre("latency = \"20ms\"\n[[rule]]\nfrom = 50\ntimes = 1\nfault = \"close_after_read\"", "window = 10").await;
     enqueue_many(&world, 200, "Bonjour").await;
     let daemon = world.daemon().await;
     world.value_becomes("SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending')", "0").await;
@@ -153,7 +154,12 @@ async fn what_never_left_is_sent_once_when_the_centre_is_back() {
     let (world, _) = centre("[smpp]\nbinds = 0", "response_timeout = \"2s\"").await;
     let id = world.enqueue("+21620000001", "Bonjour").await;
     let daemon = world.daemon().await;
-    world.value_becomes(&format!("SELECT count(*) > 0 FROM sms_attempt WHERE message_id = {id} AND outcome = 'temporary_failure'"), "t").await;
+    world
+        .value_becomes(
+            &format!("SELECT count(*) > 0 FROM sms_attempt WHERE message_id = {id} AND outcome = 'temporary_failure'"),
+            "t",
+        )
+        .await;
     world.gateway.set_script(Script::parse(&format!("api_key = \"{PASSWORD}\"")).unwrap());
     world.status_becomes(id, "sent").await;
     assert_eq!(world.gateway.count(), 1);
@@ -166,7 +172,9 @@ async fn a_wrong_password_stops_the_provider_and_a_reload_with_the_right_one_let
     world.configure(&configuration(address, "wrong", ""));
     let id = world.enqueue("+21620000001", "Bonjour").await;
     let daemon = world.daemon().await;
-    world.value_becomes(&format!("SELECT outcome FROM sms_attempt WHERE message_id = {id} LIMIT 1"), "misconfigured").await;
+    world
+        .value_becomes(&format!("SELECT outcome FROM sms_attempt WHERE message_id = {id} LIMIT 1"), "misconfigured")
+        .await;
     world.configure(&configuration(address, PASSWORD, ""));
     daemon.signal("HUP");
     world.status_becomes(id, "sent").await;
@@ -235,7 +243,14 @@ async fn a_second_part_that_is_throttled_follows_a_moment_later() {
     let id = world.enqueue("+21620000001", &"Votre voiture attend. ".repeat(15)).await;
     world.status_becomes(id, "sent").await;
     each_once(&world, 1);
-    assert_eq!(world.value(&format!("SELECT array_length(string_to_array(provider_message_id, ' '), 1) FROM sms_history WHERE id = {id}")).await, "3");
+    assert_eq!(
+        world
+            .value(&format!(
+                "SELECT array_length(string_to_array(provider_message_id, ' '), 1) FROM sms_history WHERE id = {id}"
+            ))
+            .await,
+        "3"
+    );
     daemon.stop().await;
 }
 

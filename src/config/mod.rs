@@ -268,7 +268,8 @@ fn provider_of(
     }
     if sections != 1 {
         let known = VENDORS.iter().map(|vendor| vendor.name).collect::<Vec<_>>().join("], [provider.");
-        let problem = format!("write exactly one of [provider.generic], [provider.log], [provider.smpp], [provider.{known}]");
+        let problem =
+            format!("write exactly one of [provider.generic], [provider.log], [provider.smpp], [provider.{known}]");
         return Err(wrong(&format!("provider {name}"), problem));
     }
     let key = surroundings.credential(&name)?;

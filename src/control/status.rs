@@ -170,7 +170,10 @@ impl Vitals {
                     in_flight: provider.in_flight(),
                     concurrency: provider.concurrency(),
                     circuit: if circuit.is_open() { "open" } else { "closed" }.to_owned(),
-                    reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")),
+                    reason: circuit
+                        .reason()
+                        .map(|(word, detail)| format!("{word}: {detail}"))
+                        .or_else(|| provider.link_problem()),
                 }
             })
             .collect();

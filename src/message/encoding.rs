@@ -407,7 +407,9 @@ mod tests {
 
     #[test]
     fn a_longer_header_leaves_a_unit_less() {
-        let cut = |text: &str| segments_with(text, HeaderBits::Sixteen).iter().map(|piece| measure(piece).units).collect::<Vec<_>>();
+        let cut = |text: &str| {
+            segments_with(text, HeaderBits::Sixteen).iter().map(|piece| measure(piece).units).collect::<Vec<_>>()
+        };
         assert_eq!(cut(&"a".repeat(160)), [160]);
         assert_eq!(cut(&"a".repeat(305)), [152, 152, 1]);
         assert_eq!(cut(&"ê".repeat(133)), [66, 66, 1]);

@@ -83,7 +83,8 @@ async fn bind(centre: &Centre, wire: &mut Wire) -> Option<String> {
     } else {
         CommandStatus::EsmeRok
     };
-    let counter = if status == CommandStatus::EsmeRok { &centre.counters.binds } else { &centre.counters.refused_binds };
+    let counter =
+        if status == CommandStatus::EsmeRok { &centre.counters.binds } else { &centre.counters.refused_binds };
     counter.fetch_add(1, Ordering::Relaxed);
     let password = password.as_str().to_owned();
     let response = BindTransceiverResp::builder().system_id(COctetString::from_static_slice(NAME).ok()?).build();
@@ -181,7 +182,6 @@ fn hear(
             Heard::Nothing
         }
         _ if command.id().is_response() => Heard::Nothing,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "a client sends nothing else that matters here")]
         _ => Heard::Answer(Command::new(CommandStatus::EsmeRinvcmdid, sequence, Pdu::GenericNack)),
     }
 }
@@ -202,7 +202,9 @@ fn take(centre: &Arc<Centre>, submit: &SubmitSm, password: &str, sequence: u32) 
     let refused = |status| Step::Answer(Command::new(status, sequence, SubmitSmResp::default()));
     let (delay, step) = match centre.desk.receive(post, &path) {
         Verdict::Play(cue, received) => {
-            if received.taken && let Some(after) = script.receipts {
+            if received.taken
+                && let Some(after) = script.receipts
+            {
                 let id = message_id(received.seq, script.receipt_ids);
                 centre.mail.post(Letter::receipt(submit, &id, &script.stat, after.0));
             }

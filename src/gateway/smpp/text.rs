@@ -14,6 +14,7 @@ pub(super) struct Text {
 }
 
 impl Text {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of parameters is open")]
     pub(super) fn of(submit: &SubmitSm) -> Self {
         let mut octets: &[u8] = submit.short_message();
         let (mut reference, mut place, mut total) = (None, None, None);
@@ -24,7 +25,6 @@ impl Text {
                 TlvValue::SarSegmentSeqnum(number) => place = Some(*number),
                 TlvValue::SarTotalSegments(number) => total = Some(*number),
                 // Whatever else there is says nothing about the text.
-                #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of parameters is open")]
                 _ => {}
             }
         }

@@ -90,14 +90,15 @@ mod tests {
         Frame { id: 5, status: 0, sequence, body: Bytes::from_static(body) }
     }
 
-    const RECEIPT: &[u8] =
-        b"\0\x01\x01216\0\x05\0ECAR\0\x04\0\0\0\0\0\0\0\0\x11id:7 stat:DELIVRD";
+    const RECEIPT: &[u8] = b"\0\x01\x01216\0\x05\0ECAR\0\x04\0\0\0\0\0\0\0\0\x11id:7 stat:DELIVRD";
 
     #[tokio::test]
     async fn it_is_answered_ok_when_it_is_written_and_temporary_otherwise() {
         let (sender, mut receiver) = mpsc::channel(8);
         let mut deliveries = Deliveries::new("c".into(), IdForm::AsIs, sender);
-        for (sequence, done, status) in [(1, Some(true), answer::OK), (2, Some(false), answer::AGAIN), (3, None, answer::AGAIN)] {
+        for (sequence, done, status) in
+            [(1, Some(true), answer::OK), (2, Some(false), answer::AGAIN), (3, None, answer::AGAIN)]
+        {
             assert_eq!(deliveries.take(&frame(sequence, RECEIPT)), None);
             let Delivery { taken, .. } = receiver.recv().await.unwrap();
             match done {

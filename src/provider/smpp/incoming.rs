@@ -65,8 +65,7 @@ impl<'a> Incoming<'a> {
         while let Some(parameter) = rest.parameter() {
             parameters.push(parameter);
         }
-        let mut incoming =
-            Self { source_ton, source, esm_class, data_coding, octets: short_message, parameters };
+        let mut incoming = Self { source_ton, source, esm_class, data_coding, octets: short_message, parameters };
         if let Some(payload) = incoming.parameter(MESSAGE_PAYLOAD).filter(|_| short_message.is_empty()) {
             incoming.octets = payload;
         }

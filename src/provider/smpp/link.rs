@@ -39,7 +39,8 @@ impl Link {
     /// Why not, in a sentence.
     pub(super) async fn open(config: &SmppConfig, tls: Option<&Arc<ClientConfig>>) -> Result<Self, String> {
         let connecting = async {
-            let tcp = TcpStream::connect((config.host.as_str(), config.port)).await.map_err(|error| error.to_string())?;
+            let tcp =
+                TcpStream::connect((config.host.as_str(), config.port)).await.map_err(|error| error.to_string())?;
             // Small PDUs that wait for each other would add 40 ms to each message.
             tcp.set_nodelay(true).map_err(|error| error.to_string())?;
             let stream: Box<dyn Stream> = match tls {
@@ -66,7 +67,9 @@ impl Link {
     /// The link is at its end, or what comes is no SMPP.
     pub(super) async fn next(&mut self) -> Result<Frame, String> {
         match self.reader.next().await {
-            Some(Ok(octets)) => Frame::read(octets).ok_or_else(|| "a PDU came that is shorter than a header".to_owned()),
+            Some(Ok(octets)) => {
+                Frame::read(octets).ok_or_else(|| "a PDU came that is shorter than a header".to_owned())
+            }
             Some(Err(error)) => Err(error.to_string()),
             None => Err("the centre closed the link".to_owned()),
         }

@@ -26,6 +26,8 @@ mod pending;
 mod report;
 mod session;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -131,7 +133,8 @@ impl SmppProvider {
         let allowed = self.config.response_timeout.min(outgoing.deadline);
         let deadline = Instant::now() + allowed;
         let number = parts::number(&outgoing.reference);
-        let Some((parts, segments)) = parts::cut(&outgoing.text, self.config.long_text, self.config.data_coding, number)
+        let Some((parts, segments)) =
+            parts::cut(&outgoing.text, self.config.long_text, self.config.data_coding, number)
         else {
             return Outcome::Rejected { detail: format!("the text needs more than {} parts", parts::PARTS_LIMIT) };
         };

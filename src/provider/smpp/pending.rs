@@ -36,11 +36,6 @@ impl Pending {
         self.ones.values().all(|one| one.asker.is_none())
     }
 
-    /// The same, for the timer.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.is_empty()
-    }
-
     pub(super) fn has_room(&self) -> bool {
         self.ones.len() < self.window
     }

@@ -21,7 +21,8 @@ const WORD_LIMIT_CHARS: usize = 40;
 /// The name of a field. What follows `text` is the beginning of the message, which may hold anything.
 #[expect(clippy::expect_used, reason = "the pattern is constant, and a test uses it")]
 static FIELD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)(?:^|[\s,;])(id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)\s*:").expect("it is a pattern")
+    Regex::new(r"(?i)(?:^|[\s,;])(id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)\s*:")
+        .expect("it is a pattern")
 });
 
 /// What a receipt says in its optional parameters.
@@ -75,7 +76,8 @@ impl<'a> Fields<'a> {
         let mut in_text = false;
         for found in FIELD.captures_iter(text) {
             let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { continue };
-            let value = text[whole.end()..].trim_start().split(|c: char| c.is_whitespace() || c == ',' || c == ';').next();
+            let value =
+                text[whole.end()..].trim_start().split(|c: char| c.is_whitespace() || c == ',' || c == ';').next();
             // An empty field is followed by the next one's name.
             let value = value.filter(|value| !value.is_empty() && !value.contains(':'));
             let place = if in_text { &mut behind } else { &mut fields };
@@ -93,11 +95,7 @@ impl<'a> Fields<'a> {
                 *slot = value.or(*slot);
             }
         }
-        Self {
-            id: fields.id.or(behind.id),
-            stat: fields.stat.or(behind.stat),
-            err: fields.err.or(behind.err),
-        }
+        Self { id: fields.id.or(behind.id), stat: fields.stat.or(behind.stat), err: fields.err.or(behind.err) }
     }
 }
 
@@ -180,8 +178,7 @@ mod tests {
 
     #[test]
     fn parameters_go_first_and_suffice() {
-        let parameters =
-            Parameters { id: Some("2A".into()), state: Some(5), network_error: Some([3, 0x01, 0x02]) };
+        let parameters = Parameters { id: Some("2A".into()), state: Some(5), network_error: Some([3, 0x01, 0x02]) };
         let receipt = read("id:9 stat:DELIVRD err:000", &parameters, IdForm::Hex).unwrap();
         assert_eq!((receipt.provider_message_id.as_str(), receipt.status), ("42", DeliveryStatus::Undelivered));
         assert_eq!(receipt.words, "UNDELIV, stat DELIVRD, network 3 error 258");
@@ -194,10 +191,7 @@ mod tests {
     fn every_state_has_its_word_and_its_status() {
         let told: Vec<DeliveryStatus> = (1..=8).map(|state| status_of(state_word(state).unwrap())).collect();
         use DeliveryStatus::{Delivered, Pending, Undelivered};
-        assert_eq!(
-            told,
-            [Pending, Delivered, Undelivered, Undelivered, Undelivered, Pending, Pending, Undelivered]
-        );
+        assert_eq!(told, [Pending, Delivered, Undelivered, Undelivered, Undelivered, Pending, Pending, Undelivered]);
     }
 
     #[test]

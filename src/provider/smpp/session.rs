@@ -84,7 +84,10 @@ impl Session {
                     match self.serve(link, &mut deliveries, &stop).await {
                         End::Stopped => break,
                         End::Lost(problem) => {
-                            warn!(provider = self.provider, problem, "the link to the message centre is lost; it is made again");
+                            warn!(
+                                provider = self.provider,
+                                problem, "the link to the message centre is lost; it is made again"
+                            );
                             self.state.send_replace(State::Down(problem));
                         }
                     }
@@ -177,7 +180,10 @@ impl Session {
                 let until = Instant::now() + LAST_WORDS;
                 while !pending.is_empty() {
                     match timeout_at(until, link.next()).await {
-                        Ok(Ok(frame)) => pending.answered(frame),
+                        Ok(Ok(frame)) if matches!(frame.id, id::SUBMIT_SM_RESP | id::GENERIC_NACK) => {
+                            pending.answered(frame)
+                        }
+                        Ok(Ok(_)) => {}
                         Ok(Err(_)) | Err(_) => break,
                     }
                 }
@@ -196,8 +202,9 @@ impl Session {
         deliveries: &mut Deliveries,
         stop: &CancellationToken,
     ) -> Result<(), String> {
+        // The link is tried when nothing came for a while; whatever comes proves that it is alive.
         let every = self.config.enquire_link;
-        let (mut enquire_at, mut heard, mut asked) = (Instant::now() + every, Instant::now(), None);
+        let (mut try_at, mut asked) = (Instant::now() + every, false);
         let mut stopping = false;
         loop {
             if stopping && pending.is_empty() {
@@ -207,8 +214,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => stopping = true,
                 frame = link.next() => {
-                    heard = Instant::now();
-                    asked = None;
+                    (try_at, asked) = (Instant::now() + every, false);
                     self.hear(frame?, link, pending, deliveries).await?;
                 }
                 order = self.orders.recv(), if open => match order {
@@ -218,19 +224,15 @@ impl Session {
                 (sequence, status) = deliveries.next(), if !deliveries.is_empty() => {
                     link.write(&wire::delivered(status, sequence)).await?;
                 }
-                () = sleep_until(pending.due()), if !pending.is_quiet() => pending.expire()?,
-                () = sleep_until(enquire_at) => {
-                    // Whatever comes meanwhile proves that the link is alive.
-                    if asked.is_some_and(|asked: Instant| heard < asked && asked.elapsed() >= self.config.response_timeout) {
+                () = sleep_until(pending.due()), if !pending.is_empty() => pending.expire()?,
+                () = sleep_until(try_at) => {
+                    if asked {
                         return Err("the centre does not answer enquire_link".to_owned());
                     }
-                    if asked.is_none() {
-                        let sequence = self.next_sequence();
-                        link.write(&wire::bare(Pdu::EnquireLink, sequence)).await?;
-                        asked = Some(Instant::now());
-                    }
-                    let next = if asked.is_some() { every.min(self.config.response_timeout) } else { every };
-                    enquire_at = Instant::now() + next;
+                    let sequence = self.next_sequence();
+                    link.write(&wire::bare(Pdu::EnquireLink, sequence)).await?;
+                    asked = true;
+                    try_at = Instant::now() + self.config.response_timeout;
                 }
             }
         }

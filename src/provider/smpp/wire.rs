@@ -124,8 +124,7 @@ pub(super) fn submit(config: &SmppConfig, recipient: &str, part: &Part) -> Resul
     let digits = recipient.trim_start_matches('+');
     let cannot = |what: &'static str| move |error| format!("{what} cannot be written: {error}");
     let address = |what, text: &str| COctetString::from_string(text.to_owned()).map_err(cannot(what));
-    let service_type =
-        COctetString::from_string(config.service_type.clone()).map_err(cannot("service_type"))?;
+    let service_type = COctetString::from_string(config.service_type.clone()).map_err(cannot("service_type"))?;
     let validity = match config.validity {
         None => EmptyOrFullCOctetString::null(),
         Some(validity) => EmptyOrFullCOctetString::from_string(relative(validity))
@@ -242,7 +241,10 @@ mod tests {
     #[test]
     fn answers_are_what_the_library_reads() {
         let command = decoded(delivered(answer::AGAIN, 9));
-        assert_eq!((command.id(), u32::from(command.status()), command.sequence_number()), (CommandId::DeliverSmResp, 0x64, 9));
+        assert_eq!(
+            (command.id(), u32::from(command.status()), command.sequence_number()),
+            (CommandId::DeliverSmResp, 0x64, 9)
+        );
         let command = decoded(nack(answer::NOT_KNOWN, 9));
         assert_eq!((command.id(), u32::from(command.status())), (CommandId::GenericNack, 3));
         assert_eq!(decoded(bare(Pdu::EnquireLinkResp, 4)).id(), CommandId::EnquireLinkResp);
