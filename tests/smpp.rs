@@ -43,10 +43,13 @@ async fn enqueue_many(world: &World, messages: u32, text: &str) {
         .await;
 }
 
+/// Place, number of parts, text.
+type Part = (u8, u8, String);
+
 /// The texts as handsets show them, the parts of long ones joined; panics when a part came twice or is missing.
 fn texts(world: &World) -> BTreeMap<String, usize> {
     let mut whole: BTreeMap<String, usize> = BTreeMap::new();
-    let mut parts: BTreeMap<(String, String), Vec<(u8, u8, String)>> = BTreeMap::new();
+    let mut parts: BTreeMap<(String, String), Vec<Part>> = BTreeMap::new();
     for message in world.gateway.received().iter().filter(|message| message.taken) {
         match message.path.strip_prefix("/smpp?ref=") {
             None => *whole.entry(message.message.clone()).or_default() += 1,

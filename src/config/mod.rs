@@ -335,6 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn a_message_centre_has_its_password_from_the_credential_of_its_name_and_names_what_is_wrong() {
+        let credentials = tempfile::tempdir().unwrap();
+        std::fs::write(credentials.path().join("centre"), "from-the-credential\n").unwrap();
+        let directory = credentials.path().to_str().unwrap();
+        let file = |more: &str| {
+            format!(
+                "[[provider]]\nname = \"centre\"\n[provider.smpp]\nhost = \"h\"\nsystem_id = \"s\"\nsender_id = \"ECAR\"\n{more}"
+            )
+        };
+        let variables = [("DATABASE_URL", "postgresql:///garage"), ("CREDENTIALS_DIRECTORY", directory)];
+        let config = with(&variables, &file("password = \"of-the-file\"")).unwrap();
+        let AdapterConfig::Smpp(smpp) = &config.providers[0].adapter else { panic!("{:?}", config.providers) };
+        assert_eq!(smpp.password.as_ref().unwrap().expose_secret(), "from-the-credential");
+        assert!(config.warnings.is_empty());
+        let error = with(&variables, &file("window = 0")).unwrap_err().to_string();
+        assert!(error.contains("provider centre: window"), "{error}");
+        let error = with(&variables, &file("[provider.log]")).unwrap_err().to_string();
+        assert!(error.contains("exactly one of"), "{error}");
+    }
+
+    #[test]
     fn four_variables_suffice() {
         let config = with(
             &[

@@ -105,7 +105,7 @@ impl Gateway {
     /// # Errors
     /// The address could not be bound.
     pub async fn listen_smpp(&self, listen: SocketAddr) -> io::Result<SocketAddr> {
-        self.centre.listen(listen, &self.tasks, &self.halt).await
+        smpp::listen(&self.centre, listen, &self.tasks, &self.halt).await
     }
 
     /// Sends a customer's text over SMPP, once somebody is bound, until it is taken.

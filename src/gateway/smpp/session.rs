@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 
-use super::Centre;
+use super::centre::Centre;
 use super::mail::Letter;
 use super::text::Text;
 use crate::gateway::desk::Verdict;
