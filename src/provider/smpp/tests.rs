@@ -34,8 +34,8 @@ impl Centre {
 
     /// The next client, bound.
     async fn bound(&self) -> Peer<TcpStream> {
-        let (stream, _) = self.0.accept().await.unwrap();
-        bind(stream).await
+        let accepted = tokio::time::timeout(Duration::from_secs(30), self.0.accept()).await;
+        bind(accepted.expect("within 30 s").unwrap().0).await
     }
 }
 
