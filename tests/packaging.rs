@@ -42,7 +42,7 @@ fn every_commented_key_of_the_sample_configuration_is_accepted() {
         .collect::<Vec<_>>()
         .join("\n");
     let config = load(&uncommented).unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
-    ecar_sms::daemon::providers_of(&config.providers).unwrap();
+    ecar_sms::daemon::providers_of(&config.providers, &[]).unwrap();
     assert!(config.providers.len() >= 2, "the sample shows a generic provider and a log provider");
 }
 

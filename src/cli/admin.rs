@@ -95,7 +95,7 @@ pub async fn uninstall(config: &Config, dry_run: bool) -> Result<Exit, Failure> 
 ///
 /// # Errors
 /// When the script or the address cannot be used.
-pub async fn gateway(listen: SocketAddr, script: Option<&Path>) -> Result<Exit, Failure> {
+pub async fn gateway(listen: SocketAddr, smpp: Option<SocketAddr>, script: Option<&Path>) -> Result<Exit, Failure> {
     let script = match script {
         None => Script::default(),
         Some(path) => {
@@ -111,6 +111,14 @@ pub async fn gateway(listen: SocketAddr, script: Option<&Path>) -> Result<Exit, 
         .await
         .with_context(|| format!("cannot listen on {listen}"))
         .map_err(Failure::failed)?;
+    if let Some(smpp) = smpp {
+        let address = gateway
+            .listen_smpp(smpp)
+            .await
+            .with_context(|| format!("cannot listen on {smpp}"))
+            .map_err(Failure::failed)?;
+        output::say(&format!("simulated message centre: SMPP 3.4 at {address}"));
+    }
     let mut received = gateway.subscribe();
     output::say(&format!(
         "simulated gateway: POST {}   GET http://{}/messages   Ctrl-C ends it",

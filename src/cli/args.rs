@@ -85,6 +85,9 @@ pub enum Command {
         /// Address to listen on
         #[arg(long, default_value = "127.0.0.1:8025", value_name = "ADDR")]
         listen: SocketAddr,
+        /// Address at which it speaks SMPP 3.4 too
+        #[arg(long, value_name = "ADDR")]
+        smpp: Option<SocketAddr>,
         /// Faults, receipts and credentials to play, as TOML
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,

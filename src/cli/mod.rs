@@ -91,7 +91,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Adopt => admin::adopt(&config::load(globals.config.as_deref())?).await,
         Command::Uninstall { dry_run } => admin::uninstall(&config::load(globals.config.as_deref())?, dry_run).await,
         Command::Doctor { json } => doctor::run(&globals, json).await,
-        Command::Gateway { listen, script } => admin::gateway(listen, script.as_deref()).await,
+        Command::Gateway { listen, smpp, script } => admin::gateway(listen, smpp, script.as_deref()).await,
         Command::Status { json } => status::status(&client(), json, &zone()).await,
         Command::List(filter) => messages::list(&client(), &filter, &zone()).await,
         Command::Show { id, json } => messages::show(&client(), id, json, &zone()).await,

@@ -271,7 +271,7 @@ fn provider_of(
     surroundings: &Surroundings<'_>,
 ) -> Result<ProviderConfig, ConfigError> {
     let (vendor, sections) = section.vendor();
-    let ProviderSection { name, generic, log, route, .. } = section;
+    let ProviderSection { name, generic, log, smpp, route, .. } = section;
     let route = route.unwrap_or_default();
     if let Some((key, problem)) = route.problem() {
         return Err(wrong(&format!("provider {name}: route.{key}"), problem));
@@ -281,10 +281,16 @@ fn provider_of(
     }
     if sections != 1 {
         let known = VENDORS.iter().map(|vendor| vendor.name).collect::<Vec<_>>().join("], [provider.");
-        let problem = format!("write exactly one of [provider.generic], [provider.log], [provider.{known}]");
+        let problem =
+            format!("write exactly one of [provider.generic], [provider.log], [provider.smpp], [provider.{known}]");
         return Err(wrong(&format!("provider {name}"), problem));
     }
     let key = surroundings.credential(&name)?;
+    if let Some(mut smpp) = smpp {
+        smpp.password = key.or(smpp.password);
+        smpp.check().map_err(|error| wrong(&format!("provider {name}: {}", error.key), error.problem))?;
+        return Ok(ProviderConfig { name, adapter: AdapterConfig::Smpp(Box::new(smpp)), route });
+    }
     let generic = match (generic, vendor) {
         (Some(mut generic), _) => {
             generic.api_key = key.or(generic.api_key);
@@ -339,6 +345,27 @@ mod tests {
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         load_from(Some(&path), &Surroundings { variable: &variable })
+    }
+
+    #[test]
+    fn a_message_centre_has_its_password_from_the_credential_of_its_name_and_names_what_is_wrong() {
+        let credentials = tempfile::tempdir().unwrap();
+        std::fs::write(credentials.path().join("centre"), "from-the-credential\n").unwrap();
+        let directory = credentials.path().to_str().unwrap();
+        let file = |more: &str| {
+            format!(
+                "[[provider]]\nname = \"centre\"\n[provider.smpp]\nhost = \"h\"\nsystem_id = \"s\"\nsender_id = \"ECAR\"\n{more}"
+            )
+        };
+        let variables = [("DATABASE_URL", "postgresql:///garage"), ("CREDENTIALS_DIRECTORY", directory)];
+        let config = with(&variables, &file("password = \"of-the-file\"")).unwrap();
+        let AdapterConfig::Smpp(smpp) = &config.providers[0].adapter else { panic!("{:?}", config.providers) };
+        assert_eq!(smpp.password.as_ref().unwrap().expose_secret(), "from-the-credential");
+        assert!(config.warnings.is_empty());
+        let error = with(&variables, &file("window = 0")).unwrap_err().to_string();
+        assert!(error.contains("provider centre: window"), "{error}");
+        let error = with(&variables, &file("[provider.log]")).unwrap_err().to_string();
+        assert!(error.contains("exactly one of"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::message::phone::Countries;
 use crate::provider::generic::GenericConfig;
 use crate::provider::log::LogConfig as LogProviderConfig;
 use crate::provider::route::{Order, RouteConfig};
+use crate::provider::smpp::SmppConfig;
 use crate::provider::vendor::VendorConfig;
 
 /// Where the control socket is by default.
@@ -198,6 +199,8 @@ pub enum AdapterConfig {
     Generic(Box<GenericConfig>),
     /// Writes to the log instead of sending.
     Log(LogProviderConfig),
+    /// A message centre, over SMPP 3.4.
+    Smpp(Box<SmppConfig>),
 }
 
 /// The file as it is written.
@@ -241,6 +244,7 @@ pub(super) struct ProviderSection {
     pub(super) name: String,
     pub(super) generic: Option<GenericConfig>,
     pub(super) log: Option<LogProviderConfig>,
+    pub(super) smpp: Option<SmppConfig>,
     pub(super) twilio: Option<VendorConfig>,
     pub(super) vonage: Option<VendorConfig>,
     pub(super) infobip: Option<VendorConfig>,
@@ -266,7 +270,8 @@ impl ProviderSection {
         .into_iter()
         .filter_map(|(name, config)| Some((name, config?)))
         .collect();
-        let sections = found.len() + usize::from(self.generic.is_some()) + usize::from(self.log.is_some());
+        let own = [self.generic.is_some(), self.log.is_some(), self.smpp.is_some()];
+        let sections = found.len() + own.into_iter().filter(|written| *written).count();
         (found.pop(), sections)
     }
 }

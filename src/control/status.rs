@@ -241,7 +241,7 @@ fn of_provider(provider: &Provider) -> ProviderStatus {
         in_flight: provider.in_flight(),
         concurrency: provider.concurrency(),
         circuit: if circuit.is_open() { "open" } else { "closed" }.to_owned(),
-        reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")),
+        reason: circuit.reason().map(|(word, detail)| format!("{word}: {detail}")).or_else(|| provider.link_problem()),
         stalled: provider.is_stalled(now),
         takes: provider.route().in_words(),
         health,

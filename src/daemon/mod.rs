@@ -92,7 +92,7 @@ pub async fn run(options: Options, mut config: Config) -> anyhow::Result<()> {
         Some(url) => target_of(url.expose_secret(), "database.direct_url")?,
         None => target.clone(),
     };
-    let providers = providers_of(&config.providers)?;
+    let providers = providers_of(&config.providers, &[])?;
     let socket = control_socket(&config.control)?;
     for warning in &config.warnings {
         warn!("{warning}");
@@ -290,11 +290,11 @@ fn target_of(url: &str, name: &str) -> Result<Target, ConfigError> {
     Target::parse(url).map_err(|error| ConfigError::Value { name: name.to_owned(), problem: error.to_string() })
 }
 
-/// Builds the providers, in order.
+/// Builds the providers, in order. Those that keep a link of their own take it over from a `former` one that is configured the same.
 ///
 /// # Errors
 /// [`ConfigError`], naming the provider and the key.
-pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError> {
+pub fn providers_of(configs: &[ProviderConfig], former: &[Arc<Provider>]) -> Result<Providers, ConfigError> {
     let mut providers = Vec::new();
     for ProviderConfig { name, adapter, route } in configs {
         let wrong = |problem: String| ConfigError::Value { name: format!("provider {name}"), problem };
@@ -304,6 +304,11 @@ pub fn providers_of(configs: &[ProviderConfig]) -> Result<Providers, ConfigError
                 Provider::generic(name, (**generic).clone(), tls).map_err(|error| wrong(error.to_string()))?
             }
             AdapterConfig::Log(log) => Provider::log(name, log.clone()),
+            AdapterConfig::Smpp(smpp) => {
+                let tls = connect::verified(smpp.tls_root.as_deref()).map_err(|error| wrong(error.to_string()))?;
+                let former = former.iter().find(|former| former.name() == name).map(Arc::as_ref);
+                Provider::smpp(name, (**smpp).clone(), tls, former).map_err(|error| wrong(error.to_string()))?
+            }
         };
         providers.push(Arc::new(provider.routed(route.clone())));
     }
@@ -321,7 +326,7 @@ fn reload(
         fresh.control.socket.clone_from(socket);
     }
     target_of(fresh.database_url()?, "DATABASE_URL")?;
-    let built = providers_of(&fresh.providers)?;
+    let built = providers_of(&fresh.providers, &providers.borrow())?;
     for warning in &fresh.warnings {
         warn!("{warning}");
     }

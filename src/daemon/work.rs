@@ -24,6 +24,7 @@ use crate::outbox::send::Shared;
 use crate::outbox::settings::Settings;
 use crate::outbox::worker::Claimer;
 use crate::provider::Providers;
+use crate::receipt::bound::Bound;
 use crate::receipt::intake::Intake;
 use crate::receipt::listener as push_listener;
 use crate::receipt::poller::Poller;
@@ -119,6 +120,8 @@ impl Work {
             Poller { database: database.clone(), providers: self.providers.clone(), intake: Arc::clone(&intake) };
         let mut polling = tokio::spawn(poller.run(background.clone()));
         let mut accounting = tokio::spawn(accountant::run(self.providers.clone(), background.clone()));
+        let bound = Bound { providers: self.providers.clone(), intake: Arc::clone(&intake) };
+        let mut binding = tokio::spawn(bound.run(background.clone()));
         let mut taking = match self.receipts.listen {
             Some(address) => {
                 let url = self.receipts.public_url.unwrap_or_else(|| format!("http://{address}"));
@@ -138,6 +141,7 @@ impl Work {
             ended = &mut inspecting => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the inspector of messages in doubt ended by itself"))),
             ended = &mut polling => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the poller of receipts ended by itself"))),
             ended = &mut accounting => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the accountant ended by itself"))),
+            ended = &mut binding => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the keeper of providers' links ended by itself"))),
             ended = &mut taking => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener for receipts ended by itself"))),
             ended = &mut listening => ended.map_err(anyhow::Error::from).and(Err(anyhow::anyhow!("the listener ended by itself"))),
         };
@@ -149,7 +153,7 @@ impl Work {
             }
         }
         background.cancel();
-        for task in [listening, housekeeping, polling, accounting, taking, inspecting] {
+        for task in [listening, housekeeping, polling, binding, accounting, taking, inspecting] {
             if !task.is_finished() {
                 task.await.context("a background task ended unexpectedly")?;
             }

@@ -26,7 +26,7 @@ use super::letter::Round;
 use super::post::Post;
 use super::receipts::{Plan, Receipts};
 use super::rule::{Action, Fault};
-use super::script::{Lookup, Script};
+use super::script::{Lookup, Script, SmppScript};
 
 /// News a subscriber may fall behind before it loses the oldest, in messages.
 const NEWS_KEPT: usize = 4_096;
@@ -271,6 +271,16 @@ impl Desk {
             }
             Question::Recipient(phone, since) => Found::Taken(state.ledger.taken_for(phone, *since)),
         }
+    }
+
+    /// What the script says of the message centre.
+    pub(super) fn smpp(&self) -> Arc<SmppScript> {
+        Arc::clone(self.lock().director.smpp())
+    }
+
+    /// Whether this is the scripted key.
+    pub(super) fn key_ok(&self, key: &str) -> bool {
+        self.lock().director.key_ok(Some(key))
     }
 
     /// Whether a request is reset before its body is read, and after how long.

@@ -14,7 +14,7 @@ use super::account::Account;
 use super::dialect::vendor::Vendor;
 use super::receipts::{Plan, Receipts};
 use super::rule::{Action, Fault, Rule};
-use super::script::{Lookup, Script};
+use super::script::{Lookup, Script, SmppScript};
 
 /// Where the `redirect` fault sends its client.
 pub(super) const ELSEWHERE: &str = "/elsewhere";
@@ -68,6 +68,10 @@ impl Director {
 
     pub(super) fn account(&self, vendor: Vendor) -> Arc<Account> {
         Arc::clone(self.script.accounts.with(vendor))
+    }
+
+    pub(super) fn smpp(&self) -> &Arc<SmppScript> {
+        &self.script.smpp
     }
 
     pub(super) fn key_ok(&self, key: Option<&str>) -> bool {

@@ -19,6 +19,8 @@
 //! | `PUT /script` | a [`Script`] as TOML takes the place of the one in force; 400 names the line of a mistake |
 //! | `GET /healthz` | 200 |
 //!
+//! [`Gateway::listen_smpp`] makes it a message centre too, on the same record and under the same script.
+//!
 //! *Taken* means that a customer gets a text, whatever the client was told: [`Received::taken`]. Look-ups may carry
 //! `api_key`, which must then be right; 501 when the script does not offer them.
 //!
@@ -49,6 +51,7 @@ mod receipts;
 mod reply;
 mod rule;
 mod script;
+mod smpp;
 #[cfg(test)]
 mod tests;
 mod visit;
@@ -70,6 +73,8 @@ pub use self::ledger::{Answer, MAX_KEPT_BYTES, MAX_MESSAGES, Received, Totals};
 pub use self::line::log_line;
 pub use self::rule::{Fault, MAX_DELAY};
 pub use self::script::{MAX_RULES, Script, ScriptError};
+use self::smpp::Centre;
+pub use self::smpp::SmppStats;
 
 /// Most connections at one time; the next waits in the system's queue until one ends.
 pub const MAX_CONNECTIONS: usize = 4_096;
@@ -82,7 +87,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Gateway {
     addr: SocketAddr,
     desk: Arc<Desk>,
+    centre: Arc<Centre>,
     tasks: TaskTracker,
+    halt: CancellationToken,
     stop: DropGuard,
 }
 
@@ -100,7 +107,31 @@ impl Gateway {
         tasks.spawn(stop.clone().run_until_cancelled_owned(errands));
         let doors = accept(listener, Arc::clone(&desk), tasks.clone(), stop.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(doors));
-        Ok(Gateway { addr, desk, tasks, stop: stop.drop_guard() })
+        let centre = Centre::new(Arc::clone(&desk));
+        Ok(Gateway { addr, desk, centre, tasks, halt: stop.clone(), stop: stop.drop_guard() })
+    }
+
+    /// Speaks SMPP 3.4 at this address too (port 0 chooses a free one), which is returned.
+    ///
+    /// # Errors
+    /// The address could not be bound.
+    pub async fn listen_smpp(&self, listen: SocketAddr) -> io::Result<SocketAddr> {
+        smpp::listen(&self.centre, listen, &self.tasks, &self.halt).await
+    }
+
+    /// Sends a customer's text over SMPP, once somebody is bound, until it is taken.
+    pub fn reply_smpp(&self, from: &str, text: &str) {
+        self.centre.reply(from, text);
+    }
+
+    /// Cuts every SMPP link without a word.
+    pub fn cut_smpp(&self) {
+        self.centre.cut();
+    }
+
+    /// What happened over SMPP.
+    pub fn smpp_stats(&self) -> SmppStats {
+        self.centre.stats()
     }
 
     /// The address it listens on.

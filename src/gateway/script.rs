@@ -40,6 +40,14 @@
 //! ids = "as_given"              # or "hex", "decimal": the other form of ids that are numbers
 //! via = "http://127.0.0.1:9000" # every push goes to this host, whatever host its address names
 //!
+//! [smpp]                        # what `--smpp` plays beside all this; `api_key` is the password
+//! system_id = "ecar"            # any other is refused
+//! submit_ids = "decimal"        # how ids are written when a message is taken, and in receipts: or "hex"
+//! receipt_ids = "hex"
+//! receipts = "100ms"            # a receipt for each message that was taken, after this time
+//! stat = "DELIVRD"
+//! binds = 1                     # most at one time
+//!
 //! [[rule]]                      # in order; the first that matches wins
 //! phone = "+2162000*"           # exact, or a prefix with * at the end
 //! contains = "facture"          # in the text
@@ -100,6 +108,7 @@ pub struct Script {
     pub(super) deduplicate: bool,
     pub(super) receipts: Option<Arc<Receipts>>,
     pub(super) accounts: Accounts,
+    pub(super) smpp: Arc<SmppScript>,
     /// In their order, at most [`MAX_RULES`].
     pub(super) rules: Vec<Arc<Rule>>,
 }
@@ -135,6 +144,7 @@ impl Script {
             deduplicate: written.deduplicate,
             receipts: written.receipts.map(Arc::new),
             accounts: Accounts::new(Account::common(written.key, written.secret, written.push_url), written.vendor),
+            smpp: Arc::new(written.smpp),
             rules,
         })
     }
@@ -166,6 +176,8 @@ struct Written {
     push_url: Option<PushUrl>,
     #[serde(default)]
     vendor: BTreeMap<Vendor, Account>,
+    #[serde(default)]
+    smpp: SmppScript,
     #[serde(default)]
     rule: Vec<toml::Spanned<RawRule>>,
 }
@@ -211,6 +223,42 @@ impl Lookups {
 impl Default for Lookups {
     fn default() -> Self {
         Lookups(vec![Lookup::Reference, Lookup::Recipient])
+    }
+}
+
+/// How a message centre writes ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IdForm {
+    #[default]
+    Decimal,
+    Hex,
+}
+
+/// The message centre.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SmppScript {
+    pub(super) system_id: Option<String>,
+    pub(super) submit_ids: IdForm,
+    pub(super) receipt_ids: IdForm,
+    pub(super) receipts: Option<Delay>,
+    /// The word of its receipts.
+    pub(super) stat: String,
+    /// Most links bound at one time.
+    pub(super) binds: Option<u64>,
+}
+
+impl Default for SmppScript {
+    fn default() -> Self {
+        SmppScript {
+            system_id: None,
+            submit_ids: IdForm::Decimal,
+            receipt_ids: IdForm::Decimal,
+            receipts: None,
+            stat: "DELIVRD".to_owned(),
+            binds: None,
+        }
     }
 }
 

@@ -198,8 +198,22 @@ fn measure_ucs2(text: &str) -> Measure {
     ucs2.measure()
 }
 
+/// Bits of the reference in a concatenation header (TS 23.040, 9.2.3.24.1 and 9.2.3.24.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderBits {
+    /// A header of 6 octets, as [`measure`] counts.
+    Eight,
+    /// A header of 7 octets, which takes one septet or unit more.
+    Sixteen,
+}
+
 /// The text cut where one segment ends and the next begins. Joined, the pieces are the text; an empty text has none.
 pub fn segments(text: &str) -> Vec<&str> {
+    segments_with(text, HeaderBits::Eight)
+}
+
+/// The same for segments with this header. With the longer one there may be more than [`measure`] counts.
+pub fn segments_with(text: &str, bits: HeaderBits) -> Vec<&str> {
     let Measure { encoding, segments, .. } = measure(text);
     match segments {
         0 => Vec::new(),
@@ -207,7 +221,7 @@ pub fn segments(text: &str) -> Vec<&str> {
         _ => {
             let mut pieces = Vec::with_capacity(segments as usize);
             let mut piece_at = 0;
-            let mut filling = Filling::new(encoding);
+            let mut filling = Filling { header: bits, ..Filling::new(encoding) };
             for (at, character) in text.char_indices() {
                 if filling.push(encoding.units(character)) {
                     pieces.push(&text[piece_at..at]);
@@ -244,6 +258,25 @@ pub fn encode_gsm7(text: &str) -> Option<Vec<u8>> {
     Some(septets)
 }
 
+/// The text of unpacked GSM-7 octets; what is no character of the alphabet becomes U+FFFD.
+pub fn decode_gsm7(septets: &[u8]) -> String {
+    let mut text = String::with_capacity(septets.len());
+    let mut octets = septets.iter().copied();
+    while let Some(octet) = octets.next() {
+        text.push(match octet {
+            ESCAPE => octets.next().and_then(extended).unwrap_or(char::REPLACEMENT_CHARACTER),
+            _ => BASIC.get(usize::from(octet)).copied().unwrap_or(char::REPLACEMENT_CHARACTER),
+        });
+    }
+    text
+}
+
+/// The character after an escape.
+fn extended(septet: u8) -> Option<char> {
+    let mut table = EXTENSION.iter().chain(std::iter::once(&EURO));
+    table.find(|(_, known)| *known == septet).map(|(character, _)| *character)
+}
+
 /// The text in UCS-2, big endian, without byte order mark (SMPP data coding 8).
 pub fn encode_ucs2(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
@@ -255,18 +288,20 @@ struct Filling {
     units: usize,
     in_segment: usize,
     segments: u32,
+    header: HeaderBits,
 }
 
 impl Filling {
     fn new(encoding: Encoding) -> Self {
-        Self { encoding, units: 0, in_segment: 0, segments: 1 }
+        Self { encoding, units: 0, in_segment: 0, segments: 1, header: HeaderBits::Eight }
     }
 
     /// Adds a character of this many units, as if the text were a long one; true if it begins a new segment.
     fn push(&mut self, units: usize) -> bool {
         self.units += units;
         self.in_segment += units;
-        let overflows = self.in_segment > self.encoding.limits().1;
+        let room = self.encoding.limits().1 - usize::from(self.header == HeaderBits::Sixteen);
+        let overflows = self.in_segment > room;
         if overflows {
             self.segments = self.segments.saturating_add(1);
             self.in_segment = units;
@@ -368,6 +403,25 @@ mod tests {
         assert_eq!(measure(&text), gsm7(305, 2));
         assert_eq!(segments(&text), [&text[..152], &text[152..]]);
         assert_eq!(measure(&format!("{text}b")), gsm7(306, 3));
+    }
+
+    #[test]
+    fn a_longer_header_leaves_a_unit_less() {
+        let cut = |text: &str| {
+            segments_with(text, HeaderBits::Sixteen).iter().map(|piece| measure(piece).units).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(&"a".repeat(160)), [160]);
+        assert_eq!(cut(&"a".repeat(305)), [152, 152, 1]);
+        assert_eq!(cut(&"ê".repeat(133)), [66, 66, 1]);
+        assert_eq!(cut(&format!("{}€{}", "a".repeat(151), "b".repeat(20))), [151, 22]);
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_and_nothing_else() {
+        for text in [ALPHABET, EXTENDED] {
+            assert_eq!(decode_gsm7(&encode_gsm7(text).unwrap()), text);
+        }
+        assert_eq!(decode_gsm7(&[0x41, 0x80, 0x1B, 0x41, 0x1B]), "A\u{FFFD}\u{FFFD}\u{FFFD}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod receipt;
 pub mod route;
 pub mod router;
 pub mod slots;
+pub mod smpp;
 pub mod vendor;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,10 +30,13 @@ use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
 use pace::Pace;
-use receipt::{Push, PushError, Pushed, Receipt};
+use receipt::{Delivery, Push, PushError, Pushed, Receipt};
 use route::RouteConfig;
 use secrecy::ExposeSecret as _;
 use slots::Slots;
+use smpp::{SessionTask, SmppConfig, SmppError, SmppProvider};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Requests at once of a provider without a limit of its own.
 const LOG_CONCURRENCY: usize = 32;
@@ -48,6 +52,7 @@ pub type Providers = Arc<Vec<Arc<Provider>>>;
 enum Adapter {
     Generic(Box<HttpProvider>),
     Log(LogProvider),
+    Smpp(Arc<SmppProvider>),
 }
 
 /// One provider with its limits.
@@ -88,6 +93,42 @@ impl Provider {
             None,
             None,
         )
+    }
+
+    /// A message centre. It is bound by [`session`](Self::session); a `former` provider of the same name and configuration
+    /// hands its session over.
+    ///
+    /// # Errors
+    /// [`SmppError`], naming the key that is wrong.
+    pub fn smpp(name: &str, config: SmppConfig, tls: ClientConfig, former: Option<&Self>) -> Result<Self, SmppError> {
+        let (concurrency, timeout) = (config.window.max(1), config.response_timeout);
+        let (max_segments, rate) = (config.max_segments, config.rate);
+        let kept = former.filter(|former| former.name == name).and_then(|former| match &former.adapter {
+            Adapter::Smpp(smpp) if smpp.serves(&config) => Some(Arc::clone(smpp)),
+            Adapter::Smpp(_) | Adapter::Generic(_) | Adapter::Log(_) => None,
+        });
+        let smpp = match kept {
+            Some(smpp) => smpp,
+            None => Arc::new(SmppProvider::new(name.to_owned(), config, tls)?),
+        };
+        Ok(Self::with(name, Adapter::Smpp(smpp), concurrency, timeout, max_segments, rate))
+    }
+
+    /// The session of a provider that keeps a link of its own, to be run until `stop`; what comes on it goes to
+    /// `deliveries`. `None` for the others, and when it runs already.
+    pub fn session(&self, deliveries: &mpsc::Sender<Delivery>, stop: CancellationToken) -> Option<SessionTask> {
+        match &self.adapter {
+            Adapter::Smpp(smpp) => smpp.session(deliveries, stop),
+            Adapter::Generic(_) | Adapter::Log(_) => None,
+        }
+    }
+
+    /// What is wrong with the link it keeps, if it keeps one and there is.
+    pub fn link_problem(&self) -> Option<String> {
+        match &self.adapter {
+            Adapter::Smpp(smpp) => smpp.problem(),
+            Adapter::Generic(_) | Adapter::Log(_) => None,
+        }
     }
 
     fn with(
@@ -138,7 +179,7 @@ impl Provider {
     fn balance_config(&self) -> Option<&BalanceConfig> {
         match &self.adapter {
             Adapter::Generic(http) => http.config().balance.as_ref(),
-            Adapter::Log(_) => None,
+            Adapter::Log(_) | Adapter::Smpp(_) => None,
         }
     }
 
@@ -169,7 +210,9 @@ impl Provider {
     pub async fn ask_balance(&self) -> Result<f64, String> {
         match &self.adapter {
             Adapter::Generic(http) => http.ask_balance().await,
-            Adapter::Log(_) => Err("the provider that writes to the log has no account".to_owned()),
+            Adapter::Log(_) | Adapter::Smpp(_) => {
+                Err("this kind of provider cannot be asked for its balance".to_owned())
+            }
         }
     }
 
@@ -188,6 +231,7 @@ impl Provider {
         match &self.adapter {
             Adapter::Generic(http) => http.config().endpoint(),
             Adapter::Log(_) => None,
+            Adapter::Smpp(smpp) => Some((smpp.config().host.clone(), smpp.config().port)),
         }
     }
 
@@ -227,6 +271,7 @@ impl Provider {
         let outcome = match &self.adapter {
             Adapter::Generic(http) => http.send(message).await,
             Adapter::Log(log) => log.send(message),
+            Adapter::Smpp(smpp) => smpp.send(message).await,
         };
         under_way.ended(&outcome, Instant::now());
         outcome
@@ -236,7 +281,7 @@ impl Provider {
     pub fn can_look_up(&self) -> bool {
         match &self.adapter {
             Adapter::Generic(http) => http.can_look_up(),
-            Adapter::Log(_) => false,
+            Adapter::Log(_) | Adapter::Smpp(_) => false,
         }
     }
 
@@ -245,6 +290,7 @@ impl Provider {
         match &self.adapter {
             Adapter::Generic(http) => http.look_up(inquiry).await,
             Adapter::Log(_) => Finding::unclear("the provider that writes to the log cannot be asked"),
+            Adapter::Smpp(_) => Finding::unclear("a message centre cannot be asked"),
         }
     }
 
@@ -252,7 +298,7 @@ impl Provider {
     pub fn absent_after(&self) -> Duration {
         match &self.adapter {
             Adapter::Generic(http) => http.absent_after(),
-            Adapter::Log(_) => DEFAULT_ABSENT_AFTER,
+            Adapter::Log(_) | Adapter::Smpp(_) => DEFAULT_ABSENT_AFTER,
         }
     }
 
@@ -260,7 +306,7 @@ impl Provider {
     pub fn deduplicates(&self) -> bool {
         match &self.adapter {
             Adapter::Generic(http) => http.config().deduplicates,
-            Adapter::Log(_) => false,
+            Adapter::Log(_) | Adapter::Smpp(_) => false,
         }
     }
 
@@ -271,7 +317,7 @@ impl Provider {
     pub fn read_push(&self, push: &Push<'_>) -> Result<Vec<Pushed>, PushError> {
         match &self.adapter {
             Adapter::Generic(http) => http.read_push(push),
-            Adapter::Log(_) => Err(PushError::NotConfigured),
+            Adapter::Log(_) | Adapter::Smpp(_) => Err(PushError::NotConfigured),
         }
     }
 
@@ -279,7 +325,7 @@ impl Provider {
     pub fn push_token(&self) -> Option<&str> {
         match &self.adapter {
             Adapter::Generic(http) => http.config().push_token.as_ref().map(|token| token.expose_secret()),
-            Adapter::Log(_) => None,
+            Adapter::Log(_) | Adapter::Smpp(_) => None,
         }
     }
 
@@ -287,7 +333,7 @@ impl Provider {
     pub fn poll_batch(&self) -> Option<usize> {
         match &self.adapter {
             Adapter::Generic(http) => http.poll_batch(),
-            Adapter::Log(_) => None,
+            Adapter::Log(_) | Adapter::Smpp(_) => None,
         }
     }
 
@@ -299,6 +345,7 @@ impl Provider {
         match &self.adapter {
             Adapter::Generic(http) => http.ask_receipts(ids).await,
             Adapter::Log(_) => Err("the provider that writes to the log cannot be asked".to_owned()),
+            Adapter::Smpp(_) => Err("a message centre tells by itself".to_owned()),
         }
     }
 
@@ -310,6 +357,7 @@ impl Provider {
                 (http.config().receipts.is_some() && http.config().push_token.is_some()).then_some(Duration::ZERO)
             }
             Adapter::Log(_) => None,
+            Adapter::Smpp(smpp) => smpp.config().receipts.then_some(Duration::ZERO),
         }
     }
 

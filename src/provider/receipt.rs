@@ -4,6 +4,7 @@
 //! not know is [`Pending`](DeliveryStatus::Pending): only what says so is final.
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 /// Most receipts in one push or one answer: Infobip's documented limit is 1,000.
 pub const RECEIPTS_LIMIT: usize = 1_000;
@@ -71,6 +72,17 @@ pub enum Pushed {
     Receipt(Receipt),
     /// A customer's text.
     Reply(Reply),
+}
+
+/// What came over a provider's own link, which is answered once it is written.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The provider's name.
+    pub provider: String,
+    /// What came.
+    pub pushed: Pushed,
+    /// Told true when it is written. Told false, or dropped: the provider is asked to repeat it.
+    pub taken: oneshot::Sender<bool>,
 }
 
 /// A request that came to the listener for a provider, read to its end.

@@ -94,7 +94,7 @@ fn configuration(config: &Config, globals: &Globals, report: &mut Report) {
 }
 
 async fn providers(config: &Config, report: &mut Report) {
-    match daemon::providers_of(&config.providers) {
+    match daemon::providers_of(&config.providers, &[]) {
         Err(error) => {
             report.error("provider", error.to_string(), "correct its configuration; see docs/CONFIGURATION.md")
         }
@@ -108,12 +108,12 @@ async fn providers(config: &Config, report: &mut Report) {
                             "configure a real provider for real customers",
                         );
                     }
-                    (AdapterConfig::Generic(_), Some((host, port))) => {
+                    (AdapterConfig::Generic(_) | AdapterConfig::Smpp(_), Some((host, port))) => {
                         if reach(provider.name(), &host, port, report).await {
                             credit(provider, report).await;
                         }
                     }
-                    (AdapterConfig::Generic(_), None) => {
+                    (AdapterConfig::Generic(_) | AdapterConfig::Smpp(_), None) => {
                         report.ok("provider", format!("{}: configured", provider.name()))
                     }
                 }
