@@ -7,7 +7,7 @@
 //! Dependencies run one way:
 //!
 //! ```text
-//! cli, daemon, demo -> control, receipt, config, gateway -> outbox -> provider, garage, db, journal, metrics -> message, crash
+//! cli, daemon, demo -> control, receipt, config, gateway -> outbox -> provider, garage, db, journal, metrics -> message, crash, serve
 //! ```
 //!
 //! [`message`] imports nothing of ours; [`provider`] knows no queue; [`outbox`] knows no garage table; nothing imports
@@ -28,3 +28,4 @@ pub mod metrics;
 pub mod outbox;
 pub mod provider;
 pub mod receipt;
+pub mod serve;

@@ -6,36 +6,18 @@
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::peer::Peer;
+use crate::serve::serve;
 
 /// Connections at once; the next one waits in the system's queue.
 const CONNECTIONS_LIMIT: usize = 128;
-
-/// Time allowed for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time allowed for a whole connection: longer than the longest wait for a result.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Time that open requests get to end once the daemon has stopped: all results are recorded by then, so whoever waits for
-/// one has been told.
-const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// After an error of accept (out of descriptors, say), how long before the next try.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -105,32 +87,10 @@ impl ControlSocket {
         Ok(Self { path: path.to_owned(), listener })
     }
 
-    /// Serves until `stop`, then lets open requests end, for [`STOP_GRACE`] at most.
+    /// Serves until `stop`, then lets open requests end.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
-        let connections = TaskTracker::new();
-        loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve_connection(stream, router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    warn!(error = %error, "the control socket could not accept a caller");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        connections.close();
-        connections.wait().await;
+        let of = |stream: &UnixStream| router.clone().layer(Extension(Peer::of(stream)));
+        serve("the control socket", CONNECTIONS_LIMIT, &self.listener, stop, of).await;
     }
 }
 
@@ -139,28 +99,5 @@ impl Drop for ControlSocket {
         if let Err(error) = std::fs::remove_file(&self.path) {
             debug!(error = %error, "the control socket was already gone");
         }
-    }
-}
-
-async fn serve_connection(stream: UnixStream, router: Router, stop: CancellationToken) {
-    let peer = Peer::of(&stream);
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
-    let mut connection = std::pin::pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::time::timeout(CONNECTION_TIMEOUT, async {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))
-            }
-        }
-    });
-    if let Ok(Err(error)) = ended.await {
-        debug!(error = %error, "a caller of the control socket went wrong");
     }
 }

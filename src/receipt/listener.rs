@@ -16,20 +16,18 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::get;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::intake::Intake;
 use crate::db::DbError;
 use crate::provider::receipt::{Push, PushError, Pushed, Receipt};
 use crate::provider::{Provider, Providers};
+use crate::serve::serve;
 
 /// Largest body, bytes: a thousand receipts of Infobip have some 600 kB.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
@@ -39,18 +37,6 @@ const CONNECTIONS_LIMIT: usize = 256;
 
 /// Requests a second of one provider: ten times what its messages can cause, and nothing that fills the database.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not zero");
-
-/// Time allowed for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time allowed for a whole connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Time that open requests get to end once the daemon stops.
-const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// After an error of accept (out of descriptors, say), how long before the next try.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long until an address that was not free is tried again.
 const BIND_PAUSE: Duration = Duration::from_secs(10);
@@ -79,30 +65,7 @@ impl Listener {
             .route("/receipts/{provider}/{token}", get(take).post(take))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
             .with_state(Arc::new(self));
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
-        let connections = TaskTracker::new();
-        loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve_connection(stream, router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    warn!(error = %error, "the listener for receipts could not accept a caller");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        connections.close();
-        connections.wait().await;
+        serve("the listener for receipts", CONNECTIONS_LIMIT, &listener, stop, |_| router.clone()).await;
     }
 
     /// The provider of a path, when its token is the right one.
@@ -198,26 +161,4 @@ fn read(
 ) -> Result<Vec<Pushed>, PushError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     provider.read_push(&Push { method: method.as_str(), url, header: &header, body, now: Timestamp::now() })
-}
-
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router);
-    let mut connection = std::pin::pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::time::timeout(CONNECTION_TIMEOUT, async {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))
-            }
-        }
-    });
-    if let Ok(Err(error)) = ended.await {
-        debug!(error = %error, "a caller of the listener for receipts went wrong");
-    }
 }
