@@ -196,6 +196,39 @@ async fn a_row_committed_late_behind_later_ones_is_sent() {
 }
 
 #[tokio::test]
+async fn the_first_start_begins_at_the_first_row_and_later_ones_where_the_last_one_was() {
+    let world = World::new().await;
+    let late = support::session(&world.url).await;
+    late.batch("BEGIN; INSERT INTO sms_outbox (kind, recipient, body) VALUES ('custom', '20 000 500', 'en retard')")
+        .await
+        .unwrap();
+    enqueue_many(&world, "custom", 20).await;
+    let daemon = world.daemon().await;
+    world.gateway_receives(20).await;
+    let beats = async |beats: usize| {
+        for _ in 0..beats {
+            let seen = world.value("SELECT max(seen_at) FROM sms_owner").await;
+            support::until("it beats", async || world.value("SELECT max(seen_at) FROM sms_owner").await != seen).await;
+        }
+    };
+    // Nothing may be taken for looked at while the transaction is open.
+    beats(2).await;
+    assert_eq!(world.count("SELECT max(floor) FROM sms_owner").await, 0);
+    late.batch("COMMIT").await.unwrap();
+    world.gateway_receives(21).await;
+    world.value_becomes("SELECT max(floor) FROM sms_owner", "21").await;
+    daemon.stop().await;
+    let daemon = world.daemon().await;
+    beats(1).await;
+    assert_eq!(world.count("SELECT floor FROM sms_owner ORDER BY owner DESC LIMIT 1").await, 21);
+    // What was entered below it meanwhile is found all the same.
+    daemon.stop().await;
+    world.batch("INSERT INTO sms_outbox (id, kind, recipient, body) OVERRIDING SYSTEM VALUE VALUES (5, 'custom', '20 000 501', 'plus bas')").await;
+    let _daemon = world.daemon().await;
+    world.gateway_receives(22).await;
+}
+
+#[tokio::test]
 async fn rows_of_a_killed_daemon_are_in_doubt_and_not_simply_sent_again() {
     let world = World::with_script("[[rule]]\nfault = \"silence\"\ntimes = 1\n").await;
     let id = world.enqueue("20 000 001", "Bonjour").await;

@@ -5,4 +5,4 @@
 INSERT INTO sms_owner (host, pid, version, seen_at) VALUES ($1, $2, $3, '-infinity')
 RETURNING owner, (SELECT current_database() || '-' || to_hex(floor(extract(epoch FROM installed_at) * 1000000)::bigint) FROM sms_installation) AS database_name,
   -- Not beyond what the sequence has given out: after a restore it may have gone back.
-  (SELECT least(max(o.floor), (SELECT last_value FROM sms_outbox_id_seq)) FROM sms_owner o) AS floor
+  (SELECT least(coalesce(max(o.floor), 0), (SELECT last_value FROM sms_outbox_id_seq)) FROM sms_owner o) AS floor

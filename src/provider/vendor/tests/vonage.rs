@@ -110,6 +110,8 @@ async fn the_request_is_the_documented_form() {
         // base64 of account:key
         assert_eq!(request.header("authorization"), "Basic YWJjZDEyMzQ6YXV0aC10b2tlbi9vZj09dmVuZG9y");
         let expected = [
+            ("api_key", "abcd1234"),
+            ("api_secret", KEY),
             ("from", "ECAR"),
             ("to", "21620000123"),
             ("text", text),
