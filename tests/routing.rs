@@ -193,6 +193,27 @@ async fn refused_credentials_an_empty_account_and_errors_move_the_traffic_and_sa
 }
 
 #[tokio::test]
+async fn messages_of_a_provider_that_is_full_do_not_hold_up_those_of_another() {
+    let (slow, spare) = (gateway("").await, gateway("").await);
+    let toml = provider("slow", &slow, "rate = 10.0\nconcurrency = 2\n[provider.route]\nprefixes = [\"+216200000\"]")
+        + &provider("spare", &spare, "[provider.route]\nprefixes = [\"+216200009\"]");
+    let world = world(&toml).await;
+    let _daemon = world.daemon().await;
+    texts(&world, 1_000).await;
+    until("the slow one is at work", async || slow.count() >= 10).await;
+    world.batch("INSERT INTO sms_outbox (kind, recipient, body) SELECT 'custom', '20 000 900', 'Bonjour ' || i FROM generate_series(1, 50) i").await;
+    until("the other messages are out", async || spare.count() == 50).await;
+    assert!(slow.count() < 500, "{}", slow.count());
+    // And what waits is not claimed over and over: some hundred looks a second, not some ten thousand.
+    let looks = async || world.count("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sms_outbox'").await;
+    let (before, sent) = (looks().await, slow.count());
+    until("it goes on", async || slow.count() >= sent + 20).await;
+    world.batch("SELECT pg_stat_force_next_flush()").await;
+    let made = looks().await - before;
+    assert!(made < 6_000, "{made} row versions for 20 messages");
+}
+
+#[tokio::test]
 async fn a_quota_of_the_day_holds_to_the_message_for_two_daemons_together() {
     // Some are refused for the moment: what was not sent does not count.
     let (main, spare) = (gateway("[[rule]]\nfrom = 10\ntimes = 15\nstatus = 429\n").await, gateway("").await);
@@ -220,6 +241,26 @@ async fn a_quota_of_the_day_holds_to_the_message_for_two_daemons_together() {
     assert_eq!(world.value("SELECT used FROM sms_quota WHERE provider = 'main'").await, "200");
     // Without another one they wait, and say why.
     drop((one, two));
+}
+
+#[tokio::test]
+async fn a_rate_holds_for_two_daemons_together() {
+    let main = gateway("").await;
+    let world = world(&provider("main", &main, "rate = 20.0\n[provider.route]\nweight = 1")).await;
+    let one = world.daemon().await;
+    let two = another(&world);
+    until("both work", async || {
+        two.log().contains("daemons=2") && two.log().contains("listening") && one.log().contains("daemons=2")
+    })
+    .await;
+    texts(&world, 100).await;
+    until("all are out", async || main.count() == 100).await;
+    let received = main.received();
+    let took_us = received.last().unwrap().at_us() - received.first().unwrap().at_us();
+    // 99 gaps of 50 ms for both together; never faster, a slow machine may be slower.
+    assert!(took_us >= 4_700_000, "100 messages in {took_us} us");
+    let by_owner = "SELECT count(DISTINCT lease_owner) FROM sms_history";
+    world.value_becomes(by_owner, "2").await;
 }
 
 #[tokio::test]

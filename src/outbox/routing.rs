@@ -72,8 +72,8 @@ impl Routing<'_> {
                         Some(share) => share.rows.push(informed),
                         None => round.push(Share { provider, rows: vec![informed] }),
                     },
-                    Route::Later(why) => {
-                        let pause = if exhausted.is_empty() { FULL_PAUSE } else { QUOTA_PAUSE };
+                    Route::Later { why, exhausted } => {
+                        let pause = if exhausted { QUOTA_PAUSE } else { FULL_PAUSE };
                         finished.push(informed.into_claimed().defer(pause, Reason::NoProvider, Some(why), None));
                     }
                     Route::Nowhere => {
@@ -85,7 +85,12 @@ impl Routing<'_> {
             for Share { provider, mut rows } in round {
                 let granted = self.grant(&provider, rows.len()).await;
                 match granted {
-                    Ok(Granted::Messages(room)) => finished.extend(wait(rows.split_off(room.min(rows.len())))),
+                    Ok(Granted::Messages(room)) => {
+                        if room < rows.len() {
+                            self.router.congested(Instant::now());
+                        }
+                        finished.extend(wait(rows.split_off(room.min(rows.len()))));
+                    }
                     Ok(Granted::OfTheDay(room)) => {
                         open.extend(rows.split_off(room.min(rows.len())));
                         if !open.is_empty() {

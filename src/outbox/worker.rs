@@ -48,6 +48,10 @@ const CLAIM_EVERY: Duration = Duration::from_millis(20);
 /// Rows claimed ahead at most, whatever the speed: what a kill without a trace could leave in doubt.
 const AHEAD_LIMIT: usize = 500;
 
+/// Rows in one claim, and the pause after it, while messages wait for a provider that is full.
+const CONGESTED_ROOM: usize = 50;
+const CONGESTED_PAUSE: Duration = Duration::from_millis(200);
+
 /// Pauses after a failed claim.
 const CLAIM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -184,7 +188,10 @@ impl Claimer {
         let mut shortest = TICK;
         for (provider, admission) in leads {
             match self.room(&provider, admission).await {
-                Ok(room) => return self.claim(&provider, admission, room, settings, &providers).await,
+                Ok(room) => {
+                    let room = self.while_congested(&provider, room);
+                    return self.claim(&provider, admission, room, settings, &providers).await;
+                }
                 Err(wait) => shortest = shortest.min(wait),
             }
         }
@@ -218,6 +225,18 @@ impl Claimer {
             }
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// While messages wait for a provider that is full, only a few are claimed: the others would wait for it too, and those of other providers
+    /// come among the few.
+    fn while_congested(&self, provider: &Provider, room: usize) -> usize {
+        if room <= CONGESTED_ROOM || !self.shared.router.is_congested(Instant::now()) {
+            return room;
+        }
+        if let Some(pace) = provider.pace() {
+            pace.give_back(room - CONGESTED_ROOM);
+        }
+        CONGESTED_ROOM
     }
 
     /// Takes this daemon's part of what a provider allows.
@@ -362,10 +381,15 @@ impl Claimer {
             if let Err(problem) = self.flag.decline(&self.shared.database, batch.wanted).await {
                 debug!(error = %problem, "the wake flag could not be cleared");
             }
-            return if full { Turn::Again } else { Turn::Wait(BUSY_POLL) };
+            return match (full, self.shared.router.is_congested(Instant::now())) {
+                (true, true) => Turn::Wait(CONGESTED_PAUSE),
+                (true, false) => Turn::Again,
+                (false, _) => Turn::Wait(BUSY_POLL),
+            };
         }
         if full {
-            return Turn::Again;
+            let congested = self.shared.router.is_congested(Instant::now());
+            return if congested { Turn::Wait(CONGESTED_PAUSE) } else { Turn::Again };
         }
         match self.flag.ask(&self.shared.database, batch.wanted).await {
             Ok(true) => Turn::Again,

@@ -9,19 +9,27 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::circuit::Admission;
 use super::route::Traits;
 use super::{Provider, Providers};
+
+/// How long a full provider is remembered.
+const CONGESTED_FOR: Duration = Duration::from_secs(1);
 
 /// Where a message goes.
 #[derive(Debug)]
 pub enum Route {
     /// To this one.
     To(Arc<Provider>),
-    /// To none of those that would take it, just now; which, and why.
-    Later(String),
+    /// To none of those that would take it, just now.
+    Later {
+        /// Which, and why.
+        why: String,
+        /// All of them have used up their quota of the day.
+        exhausted: bool,
+    },
     /// No provider takes such a message at all.
     Nowhere,
 }
@@ -30,9 +38,22 @@ pub enum Route {
 #[derive(Debug, Default)]
 pub struct Router {
     owed: Mutex<HashMap<String, f64>>,
+    /// When a message last had to wait because its provider was full.
+    congested: Mutex<Option<Instant>>,
 }
 
 impl Router {
+    /// A message waits because the provider that is to carry it is full.
+    pub fn congested(&self, now: Instant) {
+        *self.congested.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether that was the case a moment ago: claiming more would only bring more of the same.
+    pub fn is_congested(&self, now: Instant) -> bool {
+        let last = *self.congested.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| now.saturating_duration_since(at) < CONGESTED_FOR)
+    }
+
     /// The provider of a message. `exhausted`: providers whose quota of the day is known to be used up.
     pub fn route(&self, providers: &Providers, traits: &Traits<'_>, exhausted: &[String], now: Instant) -> Route {
         let fitting: Vec<&Arc<Provider>> = providers.iter().filter(|provider| provider.route().fits(traits)).collect();
@@ -51,7 +72,8 @@ impl Router {
                 .iter()
                 .map(|provider| format!("{}: {}", provider.name(), obstacle(provider, exhausted)))
                 .collect();
-            return Route::Later(why.join("; "));
+            let all_exhausted = fitting.iter().all(|provider| exhausted.iter().any(|name| name == provider.name()));
+            return Route::Later { why: why.join("; "), exhausted: all_exhausted };
         };
         if first.route().weight.is_none() {
             return Route::To(Arc::clone(first));
