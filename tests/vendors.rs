@@ -139,6 +139,12 @@ async fn every_known_provider_carries_texts_of_every_kind_and_tells_what_became_
         assert_eq!(world.count("SELECT count(DISTINCT provider_message_id) FROM sms_message").await, 4, "{name}");
         if vendor.balance {
             until("the balance is known", async || world.ok(["provider", "list"]).await.contains("100")).await;
+            let receipts = match vendor.receipts {
+                Receipts::Pushed => "pushed",
+                Receipts::AskedFor => "asked for",
+                Receipts::None => "none",
+            };
+            assert!(world.ok(["provider", "list"]).await.contains(receipts), "{name}");
             let tried = world.ok(["provider", "test", "main"]).await;
             assert!(tried.contains("the balance is 100"), "{name}: {tried}");
         }

@@ -245,10 +245,10 @@ fn of_provider(provider: &Provider) -> ProviderStatus {
         stalled: provider.is_stalled(now),
         takes: provider.route().in_words(),
         health,
-        receipts: match provider.awaits_receipts() {
-            None => "none",
-            Some(wait) if wait.is_zero() => "pushed",
-            Some(_) => "asked for",
+        receipts: match (provider.pushes_receipts(), provider.awaits_receipts()) {
+            (true, _) => "pushed",
+            (false, Some(_)) => "asked for",
+            (false, None) => "none",
         }
         .to_owned(),
         credit: provider.credit_view(),

@@ -44,6 +44,9 @@ const LOG_CONCURRENCY: usize = 32;
 /// When a provider is asked for a receipt first, after it took the message: most are there by then.
 pub const FIRST_POLL: Duration = Duration::from_secs(10);
 
+/// The same where it tells by itself: only what it has not told for this long is asked about.
+const FIRST_POLL_BESIDE_PUSHES: Duration = Duration::from_secs(300);
+
 /// Providers in the order in which they are tried, replaced as a whole by a reload.
 pub type Providers = Arc<Vec<Arc<Provider>>>;
 
@@ -349,15 +352,22 @@ impl Provider {
         }
     }
 
-    /// Whether receipts of its messages are to be expected: when it is asked first, zero when it pushes; `None`: nobody tells.
-    pub fn awaits_receipts(&self) -> Option<Duration> {
+    /// Whether it tells by itself what became of its messages.
+    pub fn pushes_receipts(&self) -> bool {
         match &self.adapter {
-            Adapter::Generic(http) if http.poll_batch().is_some() => Some(FIRST_POLL),
-            Adapter::Generic(http) => {
-                (http.config().receipts.is_some() && http.config().push_token.is_some()).then_some(Duration::ZERO)
-            }
-            Adapter::Log(_) => None,
-            Adapter::Smpp(smpp) => smpp.config().receipts.then_some(Duration::ZERO),
+            Adapter::Generic(http) => http.config().receipts.is_some() && http.config().push_token.is_some(),
+            Adapter::Log(_) => false,
+            Adapter::Smpp(smpp) => smpp.config().receipts,
+        }
+    }
+
+    /// Whether receipts of its messages are to be expected: when it is asked first, zero when it is never asked; `None`: nobody tells.
+    pub fn awaits_receipts(&self) -> Option<Duration> {
+        match (self.poll_batch().is_some(), self.pushes_receipts()) {
+            (true, true) => Some(FIRST_POLL_BESIDE_PUSHES),
+            (true, false) => Some(FIRST_POLL),
+            (false, true) => Some(Duration::ZERO),
+            (false, false) => None,
         }
     }
 
