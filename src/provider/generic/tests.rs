@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answers;
+mod config;
 mod lookups;
 mod mistakes;
 mod oauth;
