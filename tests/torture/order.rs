@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::fault::{Scale, Verdict};
 use crate::load::free_text;
 use crate::stage::{Ladder, Stage};
-use crate::support::session;
+use crate::support::{session, until};
 
 /// The late row must be sent this long after its commit.
 const SOON: Duration = Duration::from_secs(2);
@@ -55,7 +55,12 @@ pub async fn first_message(scale: Scale) -> Verdict {
     let mut stage = Stage::new(scale, Ladder::LookUp).await;
     let daemon = stage.daemon();
     let waited = scale.pick(3, 30);
-    tokio::time::sleep(Duration::from_secs(waited)).await;
+    // By its own signs of life, so that it has not only been there for so long but worked.
+    until("the daemon has been idle for so long", async || {
+        let beaten = "SELECT count(*) FROM sms_owner WHERE seen_at > started_at + interval '$ s'";
+        stage.number(&beaten.replace('$', &waited.to_string())).await == 1
+    })
+    .await;
     stage.enqueue(LATE, 1).await;
     let took = stage.reaches(1, STUCK).await;
     let mut verdict = stage.finish(format!("{waited} s after the start"), vec![daemon], 0).await;
