@@ -133,6 +133,7 @@ impl Work {
                 tokio::spawn(async move { background.cancelled().await })
             }
         };
+        let shared = Arc::clone(&self.shared);
         let inspector = Inspector { shared: self.shared, providers: self.providers, settings: self.settings, due };
         let mut inspecting = tokio::spawn(inspector.run(background.clone()));
         let result = tokio::select! {
@@ -159,7 +160,9 @@ impl Work {
             }
         }
         // Only a courtesy to the other daemons, who would notice by themselves.
-        let left = tokio::time::timeout(LEAVE_LIMIT, database.query(&statement::LEAVE, &[("owner", &owner)])).await;
+        let floor = shared.fleet.floor();
+        let leaving = [("owner", &owner as _), ("floor", &floor as _)];
+        let left = tokio::time::timeout(LEAVE_LIMIT, database.query(&statement::LEAVE, &leaving)).await;
         if !matches!(left, Ok(Ok(_))) {
             info!("the other daemons could not be told that this one stops");
         }

@@ -63,7 +63,7 @@ pub struct Floor {
     busy: bool,
     swept: Instant,
     sweep_cost: Duration,
-    looked_back: Option<Instant>,
+    looked_back: Instant,
     look_back_cost: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Floor {
     }
 
     /// A floor that another daemon, or an earlier start, has found: every id up to it belonged to a transaction that was over, and was looked at.
-    /// What lies below all the same is found by the look below, which is made at once.
+    /// What lies below all the same is found by the look below, half a minute later as ever: it may read all that waits.
     pub fn from(safe: i64, now: Instant) -> Self {
         Self {
             safe,
@@ -84,7 +84,7 @@ impl Floor {
             busy: false,
             swept: now,
             sweep_cost: Duration::ZERO,
-            looked_back: (safe == 0).then_some(now),
+            looked_back: now,
             look_back_cost: Duration::ZERO,
         }
     }
@@ -103,13 +103,12 @@ impl Floor {
     /// Whether it is time to look below the floor, and up to which id.
     pub fn look_back_due(&self, now: Instant) -> Option<i64> {
         let due = LOOK_BACK_EVERY.max(self.look_back_cost * LOOK_BACK_SHARE);
-        let is_due = self.looked_back.is_none_or(|at| now.duration_since(at) >= due);
-        is_due.then_some(self.high.max(self.safe))
+        (now.duration_since(self.looked_back) >= due).then_some(self.high.max(self.safe))
     }
 
     /// The look below the floor is over; the next claim begins at the row that it found.
     pub fn looked_back(&mut self, left: Option<i64>, took: Duration, now: Instant) {
-        (self.looked_back, self.look_back_cost) = (Some(now), took);
+        (self.looked_back, self.look_back_cost) = (now, took);
         if let Some(id) = left {
             self.safe = self.safe.min(id - 1);
             self.high = self.high.min(id - 1);
@@ -254,10 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_from_before_holds_until_the_sequence_contradicts_it_and_is_looked_below_at_once() {
+    fn a_floor_from_before_holds_until_the_sequence_contradicts_it_and_is_looked_below_in_time() {
         let now = Instant::now();
         let mut floor = Floor::from(1_000, now);
-        assert_eq!((floor.start(now), floor.look_back_due(now)), (1_000, Some(1_000)));
+        assert_eq!((floor.start(now), floor.look_back_due(now)), (1_000, None));
+        assert_eq!(floor.look_back_due(now + LOOK_BACK_EVERY), Some(1_000));
         floor.looked_back(Some(40), Duration::from_millis(5), now);
         assert_eq!((floor.start(now), floor.look_back_due(now)), (39, None));
         let mut floor = Floor::from(1_000, now);
