@@ -497,7 +497,7 @@ async fn whatever_is_broken_in_our_tables_the_application_goes_on_and_a_warning_
         "ALTER TABLE sms_outbox OWNER TO nobody_of_ours; ALTER TABLE sms_outbox ENABLE ROW LEVEL SECURITY; \
          ALTER TABLE sms_outbox FORCE ROW LEVEL SECURITY; ALTER FUNCTION sms_garage_service() OWNER TO nobody_of_ours; \
          ALTER FUNCTION sms_garage_invoice() OWNER TO nobody_of_ours; GRANT EXECUTE ON FUNCTION sms_garage_enqueue(text, bigint, text) TO nobody_of_ours",
-        "DROP FUNCTION sms_outbox_wake() CASCADE; CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS \
+        "CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'broken'; END $$; CREATE TRIGGER broken AFTER INSERT ON sms_outbox EXECUTE FUNCTION raise_it()",
     ];
     for harm in broken {
@@ -515,6 +515,28 @@ async fn whatever_is_broken_in_our_tables_the_application_goes_on_and_a_warning_
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_constraint_of_later_is_seen_by_a_session_that_has_queued_before_and_so_is_its_end() {
+    let world = World::new().await;
+    for number in 1..=20 {
+        world.service(number, "20 000 001", "in_progress").await;
+    }
+    world.batch("CREATE TABLE elsewhere (id bigint PRIMARY KEY)").await;
+    let application = support::session(&world.url).await;
+    // Often enough for every plan to be a kept one.
+    for number in 1..=10 {
+        application.batch(&save(number, "completed")).await.unwrap();
+    }
+    assert_eq!(world.count("SELECT count(*) FROM sms_outbox").await, 10);
+    world.batch("ALTER TABLE sms_outbox ADD CONSTRAINT late FOREIGN KEY (source_id) REFERENCES elsewhere (id) DEFERRABLE INITIALLY DEFERRED NOT VALID").await;
+    application.batch(&save(11, "completed")).await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM sms_outbox").await, 10);
+    world.batch("ALTER TABLE sms_outbox DROP CONSTRAINT late").await;
+    application.batch(&save(12, "completed")).await.unwrap();
+    assert_eq!(messages(&world, "service_completed", 12).await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM core_service WHERE status = 'completed'").await, 12);
 }
 
 #[tokio::test]
@@ -604,6 +626,29 @@ async fn a_transaction_of_many_saves_waits_for_a_locked_outbox_once() {
     assert!(took < UNNOTICED, "{took:?}");
     locker.batch("ROLLBACK").await.unwrap();
     assert_eq!(world.count("SELECT count(*) FROM core_service WHERE status = 'completed'").await, 20);
+}
+
+#[tokio::test]
+async fn an_event_wakes_only_a_daemon_that_sleeps_and_a_row_by_hand_always() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.service(number, "20 000 001", "in_progress").await;
+    }
+    let woken = async |statement: &str| {
+        let output = world.psql(&world.url, &format!("LISTEN sms_outbox;\n{statement};\nSELECT 'done';\n")).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("done"), "{}", shown(&output));
+        text.matches("notification \"sms_outbox\"").count()
+    };
+    assert_eq!(woken(&save(1, "completed")).await, 0);
+    world.batch("SELECT setval('sms_wake', 1)").await;
+    assert_eq!(woken(&save(2, "completed")).await, 1);
+    assert_eq!(woken(&save(2, "completed")).await, 0);
+    world.batch("SELECT setval('sms_wake', 2)").await;
+    let by_hand = "INSERT INTO sms_outbox (kind, recipient, body) SELECT 'custom', '20 000 001', i::text FROM generate_series(1, 3) i";
+    assert_eq!(woken(by_hand).await, 1);
+    assert_eq!(woken("INSERT INTO sms_outbox (kind, source_id) VALUES ('service_completed', 3)").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM sms_outbox").await, 6);
 }
 
 #[tokio::test]

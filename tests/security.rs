@@ -145,7 +145,7 @@ async fn the_daemons_role_cannot_turn_its_rights_into_others() {
             "CREATE RULE mine AS ON INSERT TO sms_outbox DO NOTHING",
             "CREATE POLICY mine ON sms_outbox USING (true)",
             "CREATE INDEX mine ON sms_outbox (id)",
-            "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION sms_outbox_wake()",
+            "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION sms_outbox_check()",
             "ALTER TABLE sms_outbox OWNER TO CURRENT_USER",
             "ALTER TABLE sms_outbox DISABLE TRIGGER ALL",
             "GRANT SELECT ON core_customer TO PUBLIC",

@@ -55,6 +55,14 @@ EXCEPTION WHEN OTHERS THEN
   RETURN false;
 END $$;
 
+-- Whether our table has a constraint that is checked at the end of the transaction, which needs care. IMMUTABLE it is not: it is called so
+-- that the planner asks once and keeps the answer in the plan of the INSERT that names it. Whoever gives the table such a
+-- constraint makes every such plan void, and it is asked again.
+CREATE OR REPLACE FUNCTION sms_outbox_defers() RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path FROM CURRENT AS $$
+  SELECT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'sms_outbox'::regclass AND c.condeferrable)
+$$;
+
 -- Services that become completed, by INSERT or by a change of their status. A save that leaves the status alone is none.
 CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
@@ -80,16 +88,14 @@ BEGIN
       INSERT INTO sms_outbox (kind, source_id, requested_by)
       SELECT 'service_completed', n.id, NULL FROM sms_now n
       WHERE n.status = 'completed' AND n.id NOT IN (SELECT w.id FROM sms_was w WHERE w.status = 'completed')
-        -- A constraint that is checked at the end of the transaction needs care.
-        AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'sms_outbox'::regclass AND c.condeferrable);
+        AND NOT sms_outbox_defers();
     ELSE
       INSERT INTO sms_outbox (kind, source_id, requested_by, state, reason, detail)
       SELECT 'service_completed', n.id, NULL, CASE WHEN h.history THEN 'held' ELSE 'queued' END, CASE WHEN h.history THEN 'restored' END,
              CASE WHEN h.history THEN 'the row was written at ' || left(n.updated_at::text, 40) || ' and loaded later' END
       FROM sms_now n, LATERAL (SELECT CASE WHEN n.updated_at > clock_timestamp() - interval '1 minute' THEN false
                                            ELSE sms_garage_is_history('service_completed', n.updated_at::text) END AS history OFFSET 0) h
-      WHERE n.status = 'completed'
-        AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'sms_outbox'::regclass AND c.condeferrable);
+      WHERE n.status = 'completed' AND NOT sms_outbox_defers();
     END IF;
     IF FOUND THEN
       queued := true;
@@ -161,7 +167,7 @@ BEGIN
            CASE WHEN h.history THEN 'the row was written at ' || left(n.created_at::text, 40) || ' and loaded later' END
     FROM sms_now n, LATERAL (SELECT CASE WHEN n.created_at > clock_timestamp() - interval '1 minute' THEN false
                                          ELSE sms_garage_is_history('invoice_created', n.created_at::text) END AS history OFFSET 0) h
-    WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'sms_outbox'::regclass AND c.condeferrable);
+    WHERE NOT sms_outbox_defers();
     IF FOUND THEN
       queued := true;
       IF pg_sequence_last_value('sms_wake'::regclass) = 1 AND pg_notification_queue_usage() < 0.5 THEN

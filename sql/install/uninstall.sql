@@ -9,7 +9,7 @@ DROP TABLE IF EXISTS sms_outbox, sms_history, sms_attempt, sms_event, sms_receip
 DROP SEQUENCE IF EXISTS sms_wake;
 DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_enqueue(text, bigint, text), sms_garage_is_history(text, text), sms_garage_facts(text[], bigint[]),
   sms_garage_remind(bigint, bigint), sms_garage_remind(text, text, bigint), sms_garage_withdraw(text, bigint), sms_reminder_withdraw(bigint[], text, text[]),
-  sms_reminder_due(timestamptz, int, time, interval, text), sms_reminder_offsets(text), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_check(), sms_outbox_wake(), sms_setting_check(),
+  sms_reminder_due(timestamptz, int, time, interval, text), sms_reminder_offsets(text), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_check(), sms_outbox_defers(), sms_outbox_wake(), sms_setting_check(),
   sms_set(text, text, text), sms_settle_by_hand(bigint, text, text, text), sms_resend(bigint, text), sms_cancel(bigint, text),
   sms_receive(text, text, text, text, timestamptz, text), sms_reference(bigint, int, timestamptz),
   sms_release(bigint, text), sms_garage_missed(bigint, bigint), sms_garage_catch_up(bigint, bigint),

@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (9, "people", include_str!("../../sql/migrations/0009_people.sql")),
     (10, "in_flight", include_str!("../../sql/migrations/0010_in_flight.sql")),
     (11, "receipts", include_str!("../../sql/migrations/0011_receipts.sql")),
+    (12, "wake", include_str!("../../sql/migrations/0012_wake.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
