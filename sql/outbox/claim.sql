@@ -3,22 +3,24 @@
 -- One statement, one round trip: picks, leases, and returns all that is needed to send but the garage's facts. It commits
 -- before anything is sent: the write-ahead intent. Fresh rows first, then scheduled and retrying ones, then bulk. The head
 -- columns stand in every row, and alone in one row when nothing was claimed.
+-- A row that is locked is found again by its place, which costs the same however high the index has grown. One that was changed between the look and
+-- its lock is not found there: it stays for the next look.
 WITH fresh AS MATERIALIZED (
   -- CASE hides the condition from the planner: with no statistics yet it would take such rows for rare, and read and sort
   -- the whole outbox at every claim.
-  SELECT id FROM sms_outbox WHERE id > $1 AND CASE WHEN next_at IS NULL THEN state = 'queued' ELSE false END
+  SELECT ctid AS place FROM sms_outbox WHERE id > $1 AND CASE WHEN next_at IS NULL THEN state = 'queued' ELSE false END
   ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), due AS MATERIALIZED (
-  SELECT id FROM sms_outbox WHERE lane = 0 AND next_at <= now() AND state = 'queued'
+  SELECT ctid AS place FROM sms_outbox WHERE lane = 0 AND next_at <= now() AND state = 'queued'
   ORDER BY next_at LIMIT $2 - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
 ), bulk AS MATERIALIZED (
-  SELECT id FROM sms_outbox WHERE lane = 1 AND next_at <= now() AND state = 'queued'
+  SELECT ctid AS place FROM sms_outbox WHERE lane = 1 AND next_at <= now() AND state = 'queued'
   ORDER BY next_at LIMIT $2 - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM due) FOR UPDATE SKIP LOCKED
 ), claimed AS (
   UPDATE sms_outbox o
   SET state = 'sending', attempt = o.attempt + 1, lease_owner = $3, lease_token = $4, claimed_at = clock_timestamp(),
       lease_until = clock_timestamp() + $5 * interval '1 millisecond', journaled = $6
-  WHERE o.id = ANY (ARRAY(SELECT id FROM fresh UNION ALL SELECT id FROM due UNION ALL SELECT id FROM bulk))
+  WHERE o.ctid = ANY (ARRAY(SELECT place FROM fresh UNION ALL SELECT place FROM due UNION ALL SELECT place FROM bulk))
   RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
             o.created_at, o.doubt, o.doubt_provider, o.observed, o.joined, o.reason IS NOT DISTINCT FROM 'joining' AS joining, o.lane, o.next_at IS NULL AS fresh,
             extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
