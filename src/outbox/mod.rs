@@ -59,5 +59,6 @@ pub mod stage;
 pub mod stampede;
 pub mod templates;
 pub mod trial;
+mod waiting;
 pub mod wake;
 pub mod worker;

@@ -28,6 +28,7 @@ use super::routing::{self, Routing, Share};
 use super::settings::Settings;
 use super::settle::Settler;
 use super::stage::{Armed, Claimed, RetryRules};
+use super::waiting::{Seat, Waiting};
 use crate::crash;
 use crate::db::Database;
 use crate::journal::{Answered, Begun, Journal, Key};
@@ -216,39 +217,40 @@ impl Desk {
     }
 
     /// Rows with their facts, as many at a time as find free slots.
-    async fn handle_batch(self: Arc<Self>, informed: Vec<Informed>, mut tickets: Vec<Ticket>) {
-        let mut waiting = informed.into_iter();
+    async fn handle_batch(self: Arc<Self>, mut informed: Vec<Informed>, tickets: Vec<Ticket>) {
+        let without = informed.split_off(informed.len().min(tickets.len()));
+        self.go_back(without).await;
+        let waiting = Waiting::new(self.provider.slots(), informed, tickets);
         let mut senders = JoinSet::new();
-        while !tickets.is_empty() {
+        loop {
             let seated = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => break,
-                seated = self.provider.slots().seat(&mut tickets) => seated,
+                seated = waiting.seat() => seated,
                 // One that hangs frees no slot: what waits for it may go elsewhere.
                 () = tokio::time::sleep(STALL_LOOK), if self.providers.len() > 1 => {
                     if self.provider.is_stalled(Instant::now()) { break } else { continue }
                 }
             };
-            // Claimed before the provider was seen to fail.
-            if !self.probes && self.provider.admission(Instant::now()) != Admission::All {
+            if seated.is_empty() {
                 break;
             }
-            let rest = tickets.split_off(seated);
-            let group = waiting.by_ref().take(seated).zip(std::mem::replace(&mut tickets, rest)).collect();
-            self.send_group(group, &mut senders).await;
+            if !self.may_go_on() {
+                self.go_back(seated.into_iter().map(|(informed, _)| informed).collect()).await;
+                break;
+            }
+            for (armed, ticket) in self.ready(seated).await {
+                senders.spawn(Arc::clone(&self).handle(armed, ticket, Arc::clone(&waiting)));
+            }
             while let Some(ended) = senders.try_join_next() {
                 passed_on(ended);
             }
         }
-        drop(tickets);
-        if self.probes && waiting.len() > 0 {
+        let rest = waiting.give_up();
+        if self.probes && !rest.is_empty() {
             self.provider.circuit().not_probed(Instant::now());
         }
-        self.unsent(waiting.len());
-        for informed in waiting {
-            let finished = informed.into_claimed().defer(Duration::ZERO, Reason::NotStarted, None, None);
-            self.shared.settler.record(finished).await;
-        }
+        self.go_back(rest).await;
         while let Some(ended) = senders.join_next().await {
             passed_on(ended);
         }
@@ -257,15 +259,29 @@ impl Desk {
         routing::give_back_quota(&preparer.database, &self.provider, &preparer.zone, unsent).await;
     }
 
+    /// Whether rows that were claimed may still be sent: not when the provider was seen to fail since.
+    fn may_go_on(&self) -> bool {
+        !self.shared.stop.is_cancelled() && (self.probes || self.provider.admission(Instant::now()) == Admission::All)
+    }
+
+    /// Rows that have not been sent.
+    async fn go_back(&self, rows: Vec<Informed>) {
+        self.unsent(rows.len());
+        for informed in rows {
+            let finished = informed.into_claimed().defer(Duration::ZERO, Reason::NotStarted, None, None);
+            self.shared.settler.record(finished).await;
+        }
+    }
+
     /// So many messages were not sent after all.
     fn unsent(&self, messages: usize) {
         self.unsent.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Rows with slots: those that may be sent are written down in the journal together, then each goes its own way.
-    async fn send_group(self: &Arc<Self>, group: Vec<(Informed, Ticket)>, senders: &mut JoinSet<()>) {
-        let mut armed = Vec::with_capacity(group.len());
-        for (informed, ticket) in group {
+    /// Of rows with slots those that may be sent now, written down in the journal together.
+    async fn ready(&self, seated: Vec<Seat>) -> Vec<(Armed, Ticket)> {
+        let mut armed = Vec::with_capacity(seated.len());
+        for (informed, ticket) in seated {
             match self.arm(informed) {
                 Ok(one) => armed.push((one, ticket)),
                 Err(finished) => {
@@ -281,14 +297,11 @@ impl Desk {
             debug!(error = %problem, messages = armed.len(), "the journal failed; these messages go back unsent");
             self.provider.circuit().not_probed(Instant::now());
             self.unsent(armed.len());
-            for (one, _ticket) in armed {
+            for (one, _ticket) in armed.drain(..) {
                 self.shared.settler.record(one.give_back()).await;
             }
-            return;
         }
-        for (one, ticket) in armed {
-            senders.spawn(Arc::clone(self).handle(one, ticket));
-        }
+        armed
     }
 
     fn arm(&self, informed: Informed) -> Result<Armed, Finished> {
@@ -365,11 +378,23 @@ impl Desk {
         }
     }
 
-    /// One message, from its request to its result. The slot is free as soon as the provider has answered.
-    async fn handle(self: Arc<Self>, armed: Armed, ticket: Ticket) {
-        let finished = self.send(armed).await;
-        drop(ticket);
-        self.shared.settler.record(finished).await;
+    /// One message, from its request to its result; then the next of the batch on the same slot. The slot is free as soon as the provider has
+    /// answered.
+    async fn handle(self: Arc<Self>, armed: Armed, ticket: Ticket, waiting: Arc<Waiting>) {
+        let mut seated = Some((armed, ticket));
+        while let Some((armed, ticket)) = seated {
+            let finished = self.send(armed).await;
+            if let Err(finished) = self.shared.settler.try_record(finished) {
+                drop(ticket);
+                self.shared.settler.record(finished).await;
+                return;
+            }
+            if !self.may_go_on() {
+                return;
+            }
+            let Some(next) = waiting.succeed(ticket) else { return };
+            seated = self.ready(vec![next]).await.pop();
+        }
     }
 
     async fn send(&self, armed: Armed) -> Finished {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -65,6 +66,14 @@ impl Settler {
                 msg.id = lost.0.lease().id,
                 "a result came after the settler had ended; its lease will run out and it becomes unknown"
             );
+        }
+    }
+
+    /// The same without waiting; while too many are waiting the result comes back.
+    pub fn try_record(&self, finished: Finished) -> Result<(), Finished> {
+        match self.results.try_send(finished) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(finished) | TrySendError::Closed(finished)) => Err(finished),
         }
     }
 

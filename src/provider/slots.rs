@@ -1,14 +1,14 @@
 //! Requests at once of one provider, and the messages that wait for their turn.
 //!
-//! A message comes with a [`Ticket`]: it waits, is seated when a slot is free, and leaves when its ticket is dropped. Those that are
-//! urgent are seated first. The claimer
-//! looks at the whole load, waiting and seated, and at how fast messages leave: at full speed it claims some ahead, so
+//! A message comes with a [`Ticket`]: it waits, is seated when a slot is free, and leaves when its ticket is dropped, or handed over to the
+//! next one. Those that are urgent are seated first. The claimer looks at the whole load, waiting and seated, and at how fast messages leave: at full speed it claims some ahead, so
 //! that a slot never stands empty for as long as a claim takes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// How long answers are counted for one measure of the speed.
 const MEASURE_EVERY: Duration = Duration::from_millis(20);
@@ -43,12 +43,31 @@ struct State {
     per_second: f64,
 }
 
+impl State {
+    /// Whether the load has fallen to where somebody wants it; says so once.
+    fn is_relieved(&mut self) -> bool {
+        let relieved = self.wanted.is_some_and(|wanted| self.seated + self.waiting <= wanted);
+        if relieved {
+            self.wanted = None;
+        }
+        relieved
+    }
+}
+
 /// A message's place: waiting until it is seated. Dropped when its provider has answered, or it goes back unsent.
 #[derive(Debug)]
 pub struct Ticket {
     slots: Arc<Slots>,
-    seated: bool,
+    place: Place,
     urgent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    Seated,
+    /// Its slot is the next one's.
+    Left,
 }
 
 impl Slots {
@@ -112,37 +131,29 @@ impl Slots {
             state.urgent += messages;
         }
         drop(state);
-        (0..messages).map(|_| Ticket { slots: Arc::clone(self), seated: false, urgent }).collect()
+        (0..messages).map(|_| Ticket { slots: Arc::clone(self), place: Place::Waiting, urgent }).collect()
     }
 
-    /// Waits for a free slot, then seats as many of these, which came together, as there are slots, from the first on. How many.
-    pub async fn seat(&self, tickets: &mut [Ticket]) -> usize {
-        let Some(Ticket { urgent, .. }) = tickets.first() else { return 0 };
-        let freed = if *urgent { &self.freed_for_urgent } else { &self.freed };
-        loop {
-            let freed = freed.notified();
-            let seated = self.seat_now(tickets);
-            if seated > 0 {
-                return seated;
-            }
-            freed.await;
-        }
+    /// Becomes ready when a slot may have become free, from this call on.
+    pub fn freed(&self, urgent: bool) -> Notified<'_> {
+        if urgent { self.freed_for_urgent.notified() } else { self.freed.notified() }
     }
 
-    fn seat_now(&self, tickets: &mut [Ticket]) -> usize {
-        let urgent = tickets.first().is_some_and(|ticket| ticket.urgent);
+    /// Seats as many of these, which came together, as there are free slots, from the first on. How many.
+    pub fn seat<'a>(&self, tickets: impl ExactSizeIterator<Item = &'a mut Ticket>) -> usize {
+        let waiting = tickets.len();
+        let mut tickets = tickets.peekable();
+        let Some(urgent) = tickets.peek().map(|ticket| ticket.urgent) else { return 0 };
         let mut state = self.locked();
         let free = state.limit.saturating_sub(state.seated);
         // The urgent ones first; they are told of every slot that becomes free while they wait.
-        let seated = if urgent || state.urgent == 0 { free.min(tickets.len()) } else { 0 };
+        let seated = if urgent || state.urgent == 0 { free.min(waiting) } else { 0 };
         state.seated += seated;
         state.waiting -= seated;
         if urgent {
             state.urgent -= seated;
         }
-        for ticket in &mut tickets[..seated] {
-            ticket.seated = true;
-        }
+        tickets.take(seated).for_each(|ticket| ticket.place = Place::Seated);
         if free > seated {
             self.tell(state);
         }
@@ -188,24 +199,45 @@ impl Ticket {
     pub fn is_urgent(&self) -> bool {
         self.urgent
     }
+
+    /// Its message has been answered, and this one that waits takes the slot, unless an urgent one is before it or there are fewer slots
+    /// now: then the slot becomes free.
+    pub fn hand_over(mut self, next: &mut Ticket) -> bool {
+        let slots = Arc::clone(&self.slots);
+        let mut state = slots.locked();
+        if state.seated > state.limit || (state.urgent > 0 && !next.urgent) {
+            return false;
+        }
+        (self.place, next.place) = (Place::Left, Place::Seated);
+        state.left += 1;
+        state.waiting -= 1;
+        if next.urgent {
+            state.urgent -= 1;
+        }
+        if state.is_relieved() {
+            slots.relieved.notify_one();
+        }
+        true
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.slots.locked();
-        if self.seated {
-            state.seated -= 1;
-            state.left += 1;
-        } else {
-            state.waiting -= 1;
-            if self.urgent {
-                state.urgent -= 1;
+        match self.place {
+            Place::Left => return,
+            Place::Seated => {
+                state.seated -= 1;
+                state.left += 1;
+            }
+            Place::Waiting => {
+                state.waiting -= 1;
+                if self.urgent {
+                    state.urgent -= 1;
+                }
             }
         }
-        let relieved = state.wanted.is_some_and(|wanted| state.seated + state.waiting <= wanted);
-        if relieved {
-            state.wanted = None;
-        }
+        let relieved = state.is_relieved();
         // Also when it was only waiting: others may have stood back for it.
         self.slots.tell(state);
         if relieved {
@@ -218,15 +250,27 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
+    /// Waits until some are seated; how many.
+    async fn seated(slots: &Slots, tickets: &mut [Ticket]) -> usize {
+        loop {
+            let freed = slots.freed(tickets[0].is_urgent());
+            let seated = slots.seat(tickets.iter_mut());
+            if seated > 0 {
+                return seated;
+            }
+            freed.await;
+        }
+    }
+
     #[tokio::test]
     async fn no_more_are_seated_than_there_are_slots_and_the_next_follow_as_they_leave() {
         let slots = Slots::new(2);
         let mut first = slots.enter(3, false);
         assert_eq!((slots.load(), slots.seated()), (3, 0));
-        assert_eq!(slots.seat(&mut first).await, 2);
+        assert_eq!(seated(&slots, &mut first).await, 2);
         let mut last = first.split_off(2);
         {
-            let mut seat = std::pin::pin!(slots.seat(&mut last));
+            let mut seat = std::pin::pin!(seated(&slots, &mut last));
             assert!(futures_util::poll!(seat.as_mut()).is_pending(), "both slots are taken");
             first.pop();
             assert_eq!(seat.await, 1);
@@ -240,11 +284,11 @@ mod tests {
     async fn who_is_urgent_is_seated_before_those_who_came_earlier() {
         let slots = Slots::new(1);
         let mut first = slots.enter(2, false);
-        assert_eq!(slots.seat(&mut first).await, 1);
+        assert_eq!(seated(&slots, &mut first).await, 1);
         let mut second = first.split_off(1);
         let mut urgent = slots.enter(1, true);
-        let mut seat = Box::pin(slots.seat(&mut second));
-        let mut urgent_seat = Box::pin(slots.seat(&mut urgent));
+        let mut seat = Box::pin(seated(&slots, &mut second));
+        let mut urgent_seat = Box::pin(seated(&slots, &mut urgent));
         assert!(futures_util::poll!(seat.as_mut()).is_pending());
         assert!(futures_util::poll!(urgent_seat.as_mut()).is_pending());
         drop(first);
@@ -255,13 +299,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_been_answered_hands_the_slot_over_but_not_past_somebody_urgent_nor_above_the_limit() {
+        let slots = Slots::new(1);
+        let mut tickets = slots.enter(4, false);
+        assert_eq!(seated(&slots, &mut tickets).await, 1);
+        let mut next = tickets.split_off(1);
+        let first = tickets.pop().unwrap();
+        let mut relief = std::pin::pin!(slots.relieved(3));
+        assert!(futures_util::poll!(relief.as_mut()).is_pending());
+        assert!(first.hand_over(&mut next[0]));
+        relief.await;
+        assert_eq!((slots.load(), slots.seated()), (3, 1));
+        let mut urgent = slots.enter(1, true);
+        let second = next.remove(0);
+        assert!(!second.hand_over(&mut next[0]));
+        assert_eq!(seated(&slots, &mut urgent).await, 1, "the slot is free for the urgent one");
+        slots.resize(0);
+        assert!(!urgent.pop().unwrap().hand_over(&mut next[0]));
+        assert_eq!((slots.load(), slots.seated()), (2, 0));
+        drop(next);
+        assert_eq!(slots.load(), 0);
+    }
+
+    #[tokio::test]
     async fn a_smaller_limit_holds_once_those_above_it_have_left() {
         let slots = Slots::new(3);
         let mut first = slots.enter(3, false);
-        assert_eq!(slots.seat(&mut first).await, 3);
+        assert_eq!(seated(&slots, &mut first).await, 3);
         slots.resize(1);
         let mut next = slots.enter(1, false);
-        let mut seat = std::pin::pin!(slots.seat(&mut next));
+        let mut seat = std::pin::pin!(seated(&slots, &mut next));
         first.truncate(1);
         assert!(futures_util::poll!(seat.as_mut()).is_pending(), "one is under way, which is all there may be");
         first.clear();
@@ -285,7 +352,7 @@ mod tests {
         let (slots, start) = (Slots::new(100), Instant::now());
         assert!(slots.per_second(start) < 0.1);
         let mut tickets = slots.enter(100, false);
-        slots.seat(&mut tickets).await;
+        seated(&slots, &mut tickets).await;
         drop(tickets);
         let measured = slots.per_second(start + Duration::from_secs(2));
         assert!((measured - 50.0).abs() < 0.1, "{measured}");
