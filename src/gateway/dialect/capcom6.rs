@@ -29,6 +29,8 @@ const MAX_ID_CHARS: usize = 36;
 const LISTED: usize = 50;
 /// The telephone.
 const DEVICE: &str = "5ec0de000000000000001";
+/// The state of a message that was taken back; as a script's code it is played.
+const CANCELLED: &str = "Cancelled";
 /// Keys of a request to send.
 const KEYS: [&str; 12] = [
     "id",
@@ -62,22 +64,29 @@ fn resource(taken: &[Taken<'_>], id: &str, now: Option<Timestamp>) -> Value {
     let Some(first) = taken.first() else { return Value::Null };
     let word = |taken: &Taken<'_>| match now.map(|now| taken.stamp.state(now)) {
         None => "Pending",
+        Some(Step::Sent) if cancelled(taken) => "Pending",
         Some(Step::Sent) => "Sent",
         Some(Step::Delivered) if taken.stamp.note("silent").is_some() => "Sent",
         Some(Step::Delivered) => "Delivered",
+        Some(Step::Undelivered) if cancelled(taken) => CANCELLED,
         Some(Step::Undelivered) => "Failed",
     };
     let recipients: Vec<Value> = taken
         .iter()
         .map(|taken| {
             let state = word(taken);
-            let error = (state == "Failed").then(|| reason(taken));
-            json!({"phoneNumber": taken.message.phone, "state": state, "error": error})
+            let mut recipient = json!({"phoneNumber": taken.message.phone, "state": state});
+            if state == "Failed" {
+                recipient["error"] = json!(reason(taken));
+            }
+            recipient
         })
         .collect();
     let mut states = json!({"Pending": time(first.message.at)});
     if now.is_some() {
-        states["Sent"] = json!(time(first.message.at));
+        if !cancelled(first) {
+            states["Sent"] = json!(time(first.message.at));
+        }
         states[word(first)] = json!(time(first.stamp.due));
     }
     json!({
@@ -95,6 +104,11 @@ fn resource(taken: &[Taken<'_>], id: &str, now: Option<Timestamp>) -> Value {
 /// Why a message failed: the scripted code, or what Android says most often.
 fn reason(taken: &Taken<'_>) -> String {
     taken.stamp.code.clone().unwrap_or_else(|| "RESULT_ERROR_GENERIC_FAILURE".to_owned())
+}
+
+/// Whether somebody takes it back before the telephone sends it.
+fn cancelled(taken: &Taken<'_>) -> bool {
+    taken.stamp.code.as_deref() == Some(CANCELLED)
 }
 
 impl Dialect for Capcom6 {
@@ -244,8 +258,8 @@ impl Dialect for Capcom6 {
         }
     }
 
-    fn tells_sent(&self, _taken: &Taken<'_>) -> bool {
-        true
+    fn tells_sent(&self, taken: &Taken<'_>) -> bool {
+        !cancelled(taken)
     }
 
     fn signs(&self) -> bool {
@@ -255,7 +269,6 @@ impl Dialect for Capcom6 {
     fn receipt(&self, news: &News<'_>) -> Option<Letter> {
         let mut payload = json!({
             "messageId": news.id,
-            "sender": null,
             "recipient": news.taken.message.phone,
             "phoneNumber": news.taken.message.phone,
             "simNumber": 1,
@@ -270,6 +283,10 @@ impl Dialect for Capcom6 {
             Step::Delivered => {
                 payload["deliveredAt"] = json!(now);
                 "sms:delivered"
+            }
+            Step::Undelivered if cancelled(&news.taken) => {
+                payload["cancelledAt"] = json!(now);
+                "sms:cancelled"
             }
             Step::Undelivered => {
                 payload["failedAt"] = json!(now);

@@ -34,7 +34,7 @@ impl Balance {
             method: balance.method,
             url: &balance.url,
             query: &balance.query,
-            headers: None,
+            headers: &balance.headers,
             variables: ACCOUNT_VARIABLES,
         };
         let maker = RequestMaker::of_questions(config, &question, &[Subject::Account])?;
@@ -71,7 +71,7 @@ impl Poll {
             method: poll.method,
             url: &poll.url,
             query: &poll.query,
-            headers: None,
+            headers: &poll.headers,
             variables: POLL_VARIABLES,
         };
         let maker = RequestMaker::of_questions(config, &question, &[Subject::Ids("1"), Subject::Ids("2")])?;

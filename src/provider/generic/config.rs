@@ -251,6 +251,9 @@ pub struct BalanceConfig {
     /// Query parameters added to the URL, in order.
     #[serde(default)]
     pub query: Vec<FieldConfig>,
+    /// Header name to template.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TemplateText>,
     /// Where the answer holds what is left, a number.
     pub value: ExtractorConfig,
     /// What it is counted in, for people: `SMS`, `TND`, `EUR`.
@@ -278,6 +281,9 @@ pub struct PollConfig {
     /// Query parameters added to the URL, in order.
     #[serde(default)]
     pub query: Vec<FieldConfig>,
+    /// Header name to template.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TemplateText>,
     /// Messages asked about at once, from 1. Default 1.
     #[serde(default = "one")]
     pub batch: usize,

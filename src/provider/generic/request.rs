@@ -37,7 +37,7 @@ pub(super) struct Question<'a> {
     pub(super) method: MethodConfig,
     pub(super) url: &'a TemplateText,
     pub(super) query: &'a [FieldConfig],
-    pub(super) headers: Option<&'a BTreeMap<String, TemplateText>>,
+    pub(super) headers: &'a BTreeMap<String, TemplateText>,
     /// The names that its templates may use.
     pub(super) variables: &'static [&'static str],
 }
@@ -121,7 +121,7 @@ impl RequestMaker {
             method: lookup.method,
             url: &lookup.url,
             query: &lookup.query,
-            headers: Some(&lookup.headers),
+            headers: &lookup.headers,
             variables: INQUIRY_VARIABLES,
         };
         Self::of_questions(config, &question, &samples.each_ref().map(Subject::Inquiry))
@@ -140,10 +140,7 @@ impl RequestMaker {
             url_key: key("url"),
             url: question.url.clone(),
             query: query(&key("query"), question.query, &config.auth)?,
-            headers: match question.headers {
-                Some(named) => headers(&key("headers"), named)?,
-                None => Vec::new(),
-            },
+            headers: headers(&key("headers"), question.headers)?,
             body: Body::None,
             content_type: None,
             number_style: config.number_style,

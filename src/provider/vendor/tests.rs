@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod capcom6;
+mod contract;
 mod infobip;
 mod l2t;
 mod local;

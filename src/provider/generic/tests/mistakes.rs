@@ -42,6 +42,14 @@ fn mistakes_are_refused_at_start_with_their_key() {
         ("url = 'http://x/'\nquery = [{ name = 'm', value = 'a&b', encoding = 'raw' }]", "query.m"),
         ("url = 'http://x/'\nheaders = { 'a b' = 'x' }", "headers.a b"),
         ("url = 'http://x/'\nheaders = { Content-Length = '1' }", "headers.Content-Length"),
+        (
+            "url = 'http://x/'\n[balance]\nurl = 'http://x/'\nvalue = { json = '$.b' }\nheaders = { 'a b' = 'x' }",
+            "balance.headers.a b",
+        ),
+        (
+            "url = 'http://x/'\n[poll]\nurl = 'http://x/{{ ids }}'\nheaders = { 'a b' = 'x' }\n[poll.receipts]\nstatus = '$.s'\ndelivered = ['d']\nundelivered = ['u']",
+            "poll.headers.a b",
+        ),
         ("url = 'http://x/'\nauth = { type = 'header', name = 'a b' }", "auth.name"),
         ("url = 'http://x/'\nauth = { type = 'basic', username = 'a:b' }", "auth"),
         ("url = 'http://x/'\nauth = { type = 'oauth2', token_url = 'x', client_id = 'c' }", "auth.token_url"),

@@ -130,9 +130,11 @@ async fn an_attempt_is_looked_up_by_our_reference() {
 }
 
 #[tokio::test]
-async fn the_state_is_asked_for_one_by_one_and_two_are_final() {
+async fn the_state_is_asked_for_one_by_one_and_three_are_final() {
     for (word, expected) in [
         ("Pending", "pending"),
+        ("Cancelling", "pending"),
+        ("Cancelled", "undelivered"),
         ("Processed", "pending"),
         ("Sent", "pending"),
         ("Delivered", "delivered"),
@@ -190,11 +192,17 @@ fn receipts_are_told_from_replies_by_their_event() {
         read(&event("sms:failed", &format!(r#"{of},"failedAt":"2026-03-02T10:59:50Z","reason":"Invalid number""#))),
         [format!("{REFERENCE}|{REFERENCE}|undelivered|sms:failed Invalid number|2026-03-02T10:59:50Z")]
     );
+    assert_eq!(
+        read(&event("sms:cancelled", &format!(r#"{of},"cancelledAt":"2026-03-02T10:59:50Z""#))),
+        [format!("{REFERENCE}|{REFERENCE}|undelivered|sms:cancelled|2026-03-02T10:59:50Z")]
+    );
     let received = r#""messageId":"abc123","message":"STOP","receivedAt":"2026-03-02T10:59:50Z","#;
     assert_eq!(read(&event("sms:received", &format!("{received}{to}"))), ["+21620000123: STOP"]);
     let newer = format!(r#"{received}"phoneNumber":"20000123","sender":"+21620000123","recipient":null"#);
     assert_eq!(read(&event("sms:received", &newer)), ["+21620000123: STOP"]);
-    for other in ["system:ping", "mms:received", "sms:data-received"] {
+    for other in
+        ["system:ping", "app:started", "mms:received", "mms:downloaded", "sms:data-received", "sms:batch:received"]
+    {
         let payload = format!(r#"{of},"message":"x","deliveredAt":"2026-03-02T10:59:50Z""#);
         assert!(read(&event(other, &payload)).is_empty(), "{other}");
     }

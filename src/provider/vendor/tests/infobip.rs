@@ -14,7 +14,7 @@ use crate::provider::receipt::{DeliveryStatus, Pushed, Receipt, Reply};
 const NOW: &str = "2026-03-02T11:03:04Z";
 
 /// Every general status: group, id, name, what it means in the answer to a send, and in a receipt.
-const STATUSES: [(u8, u8, &str, &str, DeliveryStatus); 32] = [
+const STATUSES: [(u8, u8, &str, &str, DeliveryStatus); 36] = [
     (1, 3, "PENDING_WAITING_DELIVERY", "accepted", DeliveryStatus::Pending),
     (1, 7, "PENDING_ENROUTE", "accepted", DeliveryStatus::Pending),
     (1, 26, "PENDING_ACCEPTED", "accepted", DeliveryStatus::Pending),
@@ -46,6 +46,11 @@ const STATUSES: [(u8, u8, &str, &str, DeliveryStatus); 32] = [
     (5, 52, "REJECTED_DESTINATION", "rejected", DeliveryStatus::Undelivered),
     (5, 87, "SIGNALS_BLOCKED", "rejected", DeliveryStatus::Undelivered),
     (5, 100, "UNDELIVERABLE_REJECTED_PLATFORM", "temporary_failure", DeliveryStatus::Undelivered),
+    // Of calls.
+    (2, 96, "NO_ANSWER", "rejected", DeliveryStatus::Undelivered),
+    (2, 97, "BUSY", "rejected", DeliveryStatus::Undelivered),
+    (2, 98, "CANCELLED", "rejected", DeliveryStatus::Undelivered),
+    (5, 99, "REJECTED", "rejected", DeliveryStatus::Undelivered),
     // Not documented: the group is what is known of it in an answer; in a receipt it ends nothing.
     (5, 199, "REJECTED_FOR_A_NEW_REASON", "rejected", DeliveryStatus::Pending),
     (4, 198, "EXPIRED_IN_A_NEW_WAY", "unknown", DeliveryStatus::Pending),
@@ -218,7 +223,8 @@ async fn the_balance_is_a_number_in_the_answer() {
     let provider = made("infobip", config(&gateway.url));
     gateway.answers(200, r#"{"balance":47.79134,"currency":"EUR"}"#);
     assert_eq!(provider.ask_balance().await, Ok(47.79134));
-    assert_eq!(gateway.only_request().path, "/account/1/balance");
+    let request = gateway.only_request();
+    assert_eq!((request.path.as_str(), request.header("accept")), ("/account/1/balance", "application/json"));
     let refused =
         r#"{"requestError":{"serviceException":{"messageId":"UNAUTHORIZED","text":"Invalid login details"}}}"#;
     gateway.answers(401, refused);
