@@ -89,6 +89,7 @@ install: $(if $(shell command -v cargo),build) ## install program, unit, sample 
 	test -e $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml || \
 		$(INSTALL) -m 0640 systemd/config.toml $(DESTDIR)$(SYSCONFDIR)/ecar-sms/config.toml
 	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) $(DOCUMENTS)
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR)/providers $(wildcard docs/providers/*.md)
 	$(INSTALL) -D -m 0644 $(PRINTED)/ecar-sms.1 $(DESTDIR)$(DATADIR)/man/man1/ecar-sms.1
 	$(INSTALL) -D -m 0644 $(PRINTED)/bash $(DESTDIR)$(DATADIR)/bash-completion/completions/ecar-sms
 	$(INSTALL) -D -m 0644 $(PRINTED)/zsh $(DESTDIR)$(DATADIR)/zsh/site-functions/_ecar-sms

@@ -506,6 +506,9 @@ async fn reload_answers_with_what_is_in_force_or_with_the_line_that_is_wrong() {
     world.configure("[sending]\nmax_segments = 6\n");
     let detail = post(&world, "/v1/reload", "").await.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("[sending] need a restart"), "{detail}");
+    world.configure("[sending]\nmax_segments = 5\n[receipts]\nlisten = \"127.0.0.1:1\"\n");
+    let detail = post(&world, "/v1/reload", "").await.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("receipts] need a restart"), "{detail}");
     world.configure("[sending]\n\nmax_segment = 6\n");
     let detail = post(&world, "/v1/reload", "").await.problem(422);
     assert!(detail.contains("line 3") && detail.contains("max_segment"), "{detail}");

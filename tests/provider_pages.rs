@@ -70,6 +70,53 @@ fn every_configuration_of_a_page_makes_a_provider_with_the_key_of_its_credential
 }
 
 #[test]
+fn pages_whose_receipts_are_commented_out_are_right_with_and_without_them() {
+    for name in ["twilio", "vonage", "infobip"] {
+        let page = page(name);
+        let [block] = blocks(&page)[..] else { panic!("{name}: one block") };
+        assert!(read(block, name).warnings.is_empty(), "{name}");
+        let with: Vec<String> = block
+            .lines()
+            .filter(|line| !line.starts_with("# api_key"))
+            .map(|line| line.trim_start_matches("# ").replacen("\"...\"", &format!("\"{TOKEN}\""), 1))
+            .collect();
+        let config = read(&with.join("\n"), name);
+        assert!(config.warnings.is_empty(), "{name}: {:?}", config.warnings);
+        let AdapterConfig::Generic(generic) = &config.providers[0].adapter else { panic!("{name}: no HTTP gateway") };
+        let shown = generic.push_url.as_ref().unwrap().expose_secret().replace(TOKEN, "<push_token>");
+        assert!(page.contains(&shown), "{name}: where receipts go is not on the page: {shown}");
+        let made = Provider::generic(name, (**generic).clone(), tls());
+        assert!(made.is_ok(), "{name}: {}", made.err().unwrap());
+    }
+}
+
+#[test]
+fn the_page_of_message_centres_makes_one_with_the_password_of_its_credential() {
+    let page = page("smpp");
+    let [block] = blocks(&page)[..] else { panic!("one block") };
+    let config = read(block, "operator");
+    let AdapterConfig::Smpp(smpp) = &config.providers[0].adapter else { panic!("no message centre") };
+    assert_eq!(smpp.password.as_ref().unwrap().expose_secret(), "k3y/of/the=credential");
+}
+
+#[test]
+fn every_page_says_how_to_try_it_and_against_what_it_was_checked() {
+    let simulator = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SIMULATOR.md")).unwrap();
+    let anchors: Vec<String> = simulator
+        .lines()
+        .filter_map(|line| line.strip_prefix("## ").or(line.strip_prefix("### ")))
+        .map(|title| title.to_lowercase().replace(',', "").replace(' ', "-"))
+        .collect();
+    for name in ["twilio", "vonage", "infobip", "orange", "l2t", "winsms", "capcom6", "smpp"] {
+        let page = page(name);
+        let link = page.split("(../SIMULATOR.md#").nth(1).unwrap_or_else(|| panic!("{name}: no simulator"));
+        let anchor = link.split(')').next().unwrap();
+        assert!(anchors.iter().any(|known| known == anchor), "{name}: #{anchor} is not there");
+        assert!(page.contains("ecar-sms provider test") && page.contains("check"), "{name}");
+    }
+}
+
+#[test]
 fn a_page_tells_what_was_only_assumed_and_where_it_is_from() {
     for name in PAGES {
         let page = page(name);

@@ -232,6 +232,28 @@ async fn a_reply_is_entered_and_what_cannot_be_written_is_repeated_until_it_is()
 }
 
 #[tokio::test]
+async fn a_trial_says_whether_the_link_stands_and_a_wrong_password_is_said_everywhere() {
+    let (mut world, address) = centre("[smpp]\nreceipts = \"0s\"", "").await;
+    let daemon = world.daemon().await;
+    until("it is bound", async || world.gateway.smpp_stats().bound == 1).await;
+    let tried = world.ok(["provider", "test", "centre"]).await;
+    assert!(tried.contains("the link stands") && tried.ends_with("ok\n"), "{tried}");
+    let wrong = "wr0ng-q8";
+    world.configure(&configuration(address, wrong, ""));
+    world.ok(["reload"]).await;
+    until("it is refused", async || daemon.log().contains("the message centre refuses us")).await;
+    let output = world.run(["provider", "test", "centre"]).await;
+    let said = support::shown(&output);
+    assert!(!output.status.success() && said.contains("there is no link: bind: ") && !said.contains(wrong), "{said}");
+    for command in ["status", "doctor"] {
+        let output = world.run([command]).await;
+        let said = support::shown(&output);
+        assert!(!output.status.success() && said.contains("centre: bind: ") && !said.contains(wrong), "{said}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_text_whose_second_part_is_not_answered_is_in_doubt() {
     let script = "[[rule]]\nfrom = 1\ntimes = 1\nfault = \"silence\"";
     let (world, _) = centre(script, "response_timeout = \"2s\"").await;

@@ -148,6 +148,14 @@ async fn every_known_provider_carries_texts_of_every_kind_and_tells_what_became_
             let tried = world.ok(["provider", "test", "main"]).await;
             assert!(tried.contains("the balance is 100"), "{name}: {tried}");
         }
+        // A trial is a message like any other: its receipt finds it.
+        world.ok(["provider", "test", "main", "--to", "20 000 009"]).await;
+        let trial = "SELECT status FROM sms_message WHERE recipient = '+21620000009'";
+        until("the trial has arrived", async || {
+            ask(&world).await;
+            world.value(trial).await == if vendor.receipts == Receipts::None { "sent" } else { "delivered" }
+        })
+        .await;
         if vendor.replies {
             let _ = rustls::crypto::ring::default_provider().install_default();
             let client = reqwest::Client::builder().no_proxy().build().unwrap();

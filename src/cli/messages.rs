@@ -80,11 +80,15 @@ fn print(message: &Message, zone: &TimeZone) {
     line("message", format!("{}, {}{source}", message.id, message.kind));
     line(
         "status",
-        [Some(message.status.clone()), message.reason.clone(), message.detail.clone()]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(": "),
+        [
+            Some(message.status.clone()),
+            message.reason.clone().filter(|reason| *reason != message.status),
+            message.detail.clone(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(": "),
     );
     if message.status == "held" {
         let id = message.id;

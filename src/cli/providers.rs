@@ -10,6 +10,10 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::control::providers::Trial;
 use crate::control::status::ProviderStatus;
+use crate::provider::credit::amount;
+
+/// Longest state or credit in the table, in characters: a provider's own words may have hundreds.
+const CELL_CHARS: usize = 60;
 
 /// Runs one of them.
 ///
@@ -33,10 +37,10 @@ pub async fn run(client: &Client, action: ProviderAction) -> Result<Exit, Failur
                 table.add_row([
                     output::visible(&provider.name),
                     output::visible(&provider.takes),
-                    output::visible(&state(provider)),
+                    short(&output::visible(&state(provider))),
                     format!("{} of {}", provider.in_flight, provider.concurrency),
                     provider.receipts.clone(),
-                    output::visible(&credit(provider)),
+                    short(&output::visible(&credit(provider))),
                 ]);
             }
             output::say(&table.to_string());
@@ -59,6 +63,14 @@ pub async fn run(client: &Client, action: ProviderAction) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
+/// As much of it as a table has room for; `status` has all of it.
+fn short(text: &str) -> String {
+    if text.chars().count() <= CELL_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(CELL_CHARS - 3).chain("...".chars()).collect()
+}
+
 /// Whether it takes messages, and why not.
 pub(super) fn state(provider: &ProviderStatus) -> String {
     match &provider.reason {
@@ -75,7 +87,7 @@ pub(super) fn state(provider: &ProviderStatus) -> String {
 pub(super) fn credit(provider: &ProviderStatus) -> String {
     let Some(credit) = &provider.credit else { return "not known".to_owned() };
     let mut shown = match credit.balance {
-        Some(balance) => format!("{balance} {}", credit.unit).trim_end().to_owned(),
+        Some(balance) => amount(balance, &credit.unit),
         None => "not told yet".to_owned(),
     };
     if let Some(days) = credit.days_left {

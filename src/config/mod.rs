@@ -194,6 +194,15 @@ fn assemble(file: File, surroundings: &Surroundings<'_>) -> Result<Config, Confi
     }
     let mut names = HashSet::new();
     for provider in &providers {
+        if let AdapterConfig::Generic(generic) = &provider.adapter
+            && generic.push_token.is_some()
+            && receipts.listen.is_none()
+        {
+            warnings.push(format!(
+                "provider {}: push_token has no effect without [receipts] listen: no receipt and no reply is taken",
+                provider.name
+            ));
+        }
         if !names.insert(provider.name.as_str()) {
             return Err(wrong("provider.name", format!("two providers are named \"{}\"", provider.name)));
         }
@@ -390,6 +399,15 @@ mod tests {
         let config = with(&[("SMS_GATEWAY_URL", "http://127.0.0.1:1/"), ("SMS_API_KEY", "  ")], "").unwrap();
         assert!(config.providers.is_empty());
         assert!(config.warnings[0].contains("SMS_API_KEY"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn a_push_token_that_nothing_listens_for_is_told() {
+        let provider = "[[provider]]\nname = \"main\"\n[provider.infobip]\nbase_url = \"http://127.0.0.1:1\"\napi_key = \"k\"\npush_token = \"5f0c2b7e9a1d43868be1c7a24d90f3b6\"\n";
+        let config = with(&[], provider).unwrap();
+        assert!(config.warnings[0].contains("main: push_token"), "{:?}", config.warnings);
+        let listening = format!("[receipts]\nlisten = \"127.0.0.1:8087\"\n{provider}");
+        assert!(with(&[], &listening).unwrap().warnings.is_empty());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::message::encoding;
 use crate::message::phone;
 use crate::outbox::trial::{self, Record};
 use crate::provider::Provider;
+use crate::provider::credit::{self, Level};
 use crate::provider::outgoing::Outgoing;
 
 /// Time allowed to reach a provider's port.
@@ -74,6 +75,7 @@ async fn test(
         .ok_or_else(|| Problem::not_found("there is no such provider; see ecar-sms provider list"))?;
     let mut trial = Trial { ok: true, steps: Vec::new() };
     reach(provider, &mut trial).await;
+    look_at_link(provider, &mut trial);
     ask_balance(provider, &mut trial).await;
     if let Some(to) = to {
         if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_LIMIT_CHARS) {
@@ -106,19 +108,38 @@ async fn reach(provider: &Provider, trial: &mut Trial) {
     }
 }
 
+/// Where a link is kept, whether it stands, which it does only with the right password.
+fn look_at_link(provider: &Provider, trial: &mut Trial) {
+    if !provider.keeps_link() {
+        return;
+    }
+    match provider.link_problem() {
+        None => trial.steps.push("the credentials are taken; the link stands".to_owned()),
+        Some(problem) => {
+            trial.ok = false;
+            trial.steps.push(format!("there is no link: {problem}"));
+        }
+    }
+}
+
 async fn ask_balance(provider: &Provider, trial: &mut Trial) {
     if provider.balance_every().is_none() {
-        trial
-            .steps
-            .push("it cannot be asked for its balance, so the credentials are only tried by sending (--to)".to_owned());
+        if !provider.keeps_link() {
+            let words = "it cannot be asked for its balance, so the credentials are only tried by sending (--to)";
+            trial.steps.push(words.to_owned());
+        }
         return;
     }
     match provider.ask_balance().await {
         Ok(balance) => {
-            provider.credit().learned(balance, provider.balance_low(), Instant::now());
-            trial
-                .steps
-                .push(format!("the credentials are taken; the balance is {balance} {}", provider.balance_unit()));
+            let (level, _) = provider.credit().learned(balance, provider.balance_low(), Instant::now());
+            let shown = credit::amount(balance, provider.balance_unit());
+            if level == Level::Empty {
+                trial.ok = false;
+                trial.steps.push(format!("the credentials are taken, and the account is empty: {shown}; fill it"));
+            } else {
+                trial.steps.push(format!("the credentials are taken; the balance is {shown}"));
+            }
         }
         Err(problem) => {
             trial.ok = false;
@@ -149,7 +170,8 @@ async fn send(desk: &Desk, provider: &Provider, wanted: Wanted<'_>, trial: &mut 
     let outcome = provider.send(&outgoing).await;
     let shown = outgoing.discreet(&outcome);
     trial.ok &= outcome.word() == "accepted";
-    let entry = Record { outgoing: &outgoing, outcome: &outcome, provider: provider.name(), by };
+    let awaits = provider.awaits_receipts();
+    let entry = Record { outgoing: &outgoing, outcome: &outcome, provider: provider.name(), by, awaits };
     let id = trial::record(&desk.vitals.database, &entry).await?;
     let detail = if shown.detail().is_empty() { String::new() } else { format!(": {}", shown.detail()) };
     trial.steps.push(format!("message {id} to {to}: {}{detail}", outcome.word()));

@@ -150,7 +150,8 @@ impl Vitals {
         } else if let Some(reasons) = providers
             .iter()
             .map(|provider| {
-                provider.circuit().reason().map(|(word, detail)| format!("{}: {word} {detail}", provider.name()))
+                let circuit = provider.circuit().reason().map(|(word, detail)| format!("{word} {detail}"));
+                circuit.or_else(|| provider.link_problem()).map(|why| format!("{}: {why}", provider.name()))
             })
             .collect::<Option<Vec<_>>>()
         {

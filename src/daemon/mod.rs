@@ -337,6 +337,8 @@ fn reload(
         ("log", format!("{:?}", current.log) == format!("{:?}", fresh.log)),
         ("garage", format!("{:?}", current.garage) == format!("{:?}", fresh.garage)),
         ("sending", format!("{:?}", current.sending) == format!("{:?}", fresh.sending)),
+        // Where they are to be pushed to is the provider's, and in force.
+        ("receipts", current.receipts.listen == fresh.receipts.listen),
     ] {
         if !same {
             restart.push(section);

@@ -23,6 +23,7 @@ use super::dialect;
 use super::exchange::{self, HangUp};
 use super::reply::Body;
 use super::rule::MAX_DELAY;
+use super::smpp::Centre;
 use super::visit;
 
 /// Most headers in a request; clients send about ten.
@@ -33,11 +34,11 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream) {
+pub(super) async fn serve(desk: Arc<Desk>, centre: Arc<Centre>, stream: TcpStream) {
     let _connected = desk.connected();
     // It fails on a connection that is already gone, which the next read will say.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| route(&desk, request));
+    let service = service_fn(|request| route(&desk, &centre, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // An idle connection is kept longer than any client keeps it: a close that crosses a request would be a fault
@@ -54,9 +55,9 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream) {
     }
 }
 
-async fn route(desk: &Desk, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {
+async fn route(desk: &Desk, centre: &Centre, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {
     match Control::of(request.uri().path()) {
-        Some(control) => Ok(control.answer(desk, request).await),
+        Some(control) => Ok(control.answer(desk, centre, request).await),
         None if request.uri().path().starts_with(dialect::MOUNT) => visit::answer(desk, request).await,
         None if request.method() == Method::POST => exchange::send(desk, request).await,
         None => Ok(wrong_method("POST")),

@@ -15,6 +15,7 @@ use super::ledger::{Received, message_id};
 use super::post::{self, MAX_BODY_BYTES, Unread};
 use super::reply::{self, Body};
 use super::script::Script;
+use super::smpp::Centre;
 
 /// A control path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Control {
     }
 
     /// Answers a request to this path.
-    pub(super) async fn answer(self, desk: &Desk, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(self, desk: &Desk, centre: &Centre, request: Request<Incoming>) -> Response<Body> {
         let method = request.method().clone();
         if !self.methods().split(", ").any(|allowed| allowed == method.as_str()) {
             return wrong_method(self.methods());
@@ -63,7 +64,7 @@ impl Control {
             }
             Control::Messages => list(desk, request.uri()),
             Control::Lookup => look_up(desk, request.uri()),
-            Control::Replies => inbox::answer(desk, request.into_body()).await,
+            Control::Replies => inbox::answer(desk, centre, request.into_body()).await,
             Control::Stats => reply::json(StatusCode::OK, &json!(desk.stats())),
             Control::Script => replace(desk, request.into_body()).await,
             Control::Health => reply::json(StatusCode::OK, &json!({"status": "ok"})),

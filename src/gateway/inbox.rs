@@ -1,8 +1,8 @@
 //! What customers answer: `POST /replies` makes a simulated vendor push a text, as if a customer had sent it.
 //!
 //! Owns the shape `{"provider","from","text"}`, with an optional `to` (else the sender that was used last) and `url` (else the
-//! account's `push_url`). Answers when the push was: 200 with the receiver's status, 502 when it did not answer. Refuses what
-//! it does not understand wholly.
+//! account's `push_url`). Answers when the push was: 200 with the receiver's status, 502 when it did not answer. A reply over SMPP
+//! (`"provider": "smpp"`) has no address to go to and waits for whoever is bound: 202. Refuses what it does not understand wholly.
 
 use std::time::Duration;
 
@@ -22,9 +22,14 @@ use super::dialect::vendor::Vendor;
 use super::letter::Round;
 use super::post::{self, MAX_BODY_BYTES};
 use super::reply::{self, Body};
+use super::smpp::Centre;
 
 /// Longest text of a reply, characters: ten segments.
 const MAX_TEXT_CHARS: usize = 1_600;
+/// Longest text of a reply over SMPP, characters: 254 octets of UCS-2 in one `short_message`.
+const MAX_SMPP_CHARS: usize = 127;
+/// Most receipts and replies that wait for somebody to be bound.
+const MAX_SMPP_WAITING: u64 = 1_000;
 /// Longest number or name of the receiver, bytes.
 const MAX_TO_BYTES: usize = 64;
 /// Longest wait for the receiver of the push, more than the courier's own.
@@ -33,15 +38,35 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    provider: Vendor,
+    provider: Carrier,
     from: String,
     text: String,
     to: Option<String>,
     url: Option<PushUrl>,
 }
 
+/// Who carries a reply.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+enum Carrier {
+    Vendor(Vendor),
+    Smpp,
+}
+
+impl TryFrom<String> for Carrier {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if name == "smpp" {
+            return Ok(Carrier::Smpp);
+        }
+        let known = || Vendor::ALL.map(Vendor::name).join(", ");
+        Vendor::named(&name).map(Carrier::Vendor).ok_or_else(|| format!("provider is one of {}, smpp", known()))
+    }
+}
+
 /// Answers a request with a reply to be pushed.
-pub(super) async fn answer(desk: &Desk, body: Incoming) -> Response<Body> {
+pub(super) async fn answer(desk: &Desk, centre: &Centre, body: Incoming) -> Response<Body> {
     let refuse = |what: &str| reply::error(StatusCode::BAD_REQUEST, what);
     let Ok(body) = post::read(body, MAX_BODY_BYTES).await else {
         return reply::error(StatusCode::PAYLOAD_TOO_LARGE, "The reply is larger than 1 MiB, or ended early.");
@@ -56,14 +81,21 @@ pub(super) async fn answer(desk: &Desk, body: Incoming) -> Response<Body> {
     if written.text.chars().count() > MAX_TEXT_CHARS || written.to.as_ref().is_some_and(|to| to.len() > MAX_TO_BYTES) {
         return refuse("A text has at most 1600 characters, and to at most 64.");
     }
-    let (seq, seen, account, receipts) = desk.replying(written.provider);
+    let Carrier::Vendor(vendor) = written.provider else {
+        if written.text.chars().count() > MAX_SMPP_CHARS || centre.stats().waiting >= MAX_SMPP_WAITING {
+            return refuse("A text over SMPP has at most 127 characters, and 1000 wait at most.");
+        }
+        centre.reply(&written.from, &written.text);
+        return reply::json(StatusCode::ACCEPTED, &json!({ "waits": "for whoever is bound" }));
+    };
+    let (seq, seen, account, receipts) = desk.replying(vendor);
     let Some(url) = written.url.as_ref().map(|url| &url.0).or(account.push_url()) else {
         return reply::error(
             StatusCode::CONFLICT,
             "The script says no push_url for this vendor, nor the reply an url.",
         );
     };
-    let letter = dialect::of(written.provider).inbound(&Inbound {
+    let letter = dialect::of(vendor).inbound(&Inbound {
         seq,
         from: &written.from,
         to: written.to.as_deref().unwrap_or(&seen.sender),

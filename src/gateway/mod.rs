@@ -105,9 +105,9 @@ impl Gateway {
         let desk = Arc::new(Desk::new(script, courier));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(errands));
-        let doors = accept(listener, Arc::clone(&desk), tasks.clone(), stop.clone());
-        tasks.spawn(stop.clone().run_until_cancelled_owned(doors));
         let centre = Centre::new(Arc::clone(&desk));
+        let doors = accept(listener, (Arc::clone(&desk), Arc::clone(&centre)), tasks.clone(), stop.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(doors));
         Ok(Gateway { addr, desk, centre, tasks, halt: stop.clone(), stop: stop.drop_guard() })
     }
 
@@ -184,13 +184,18 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: TcpListener, desk: Arc<Desk>, tasks: TaskTracker, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    (desk, centre): (Arc<Desk>, Arc<Centre>),
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed, so the loop ends only with its task.
     while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let serving = connection::serve(Arc::clone(&desk), stream);
+                let serving = connection::serve(Arc::clone(&desk), Arc::clone(&centre), stream);
                 let serving = async move {
                     serving.await;
                     drop(seat);

@@ -1,8 +1,8 @@
 //! Several daemons on one database: each takes its share of what a provider allows, so that the limits hold in sum.
 //!
 //! Every daemon says every [`BEAT_EVERY`] that it works, in its row of `sms_owner`, and counts the others. Requests at once are dealt
-//! out one by one in order of start, and the rate in the same proportion: of a provider that allows one request at once only
-//! the first daemon sends, and the next is its hot standby. A newcomer is believed at once, a departure at the second look; and a
+//! out one by one in order of start, and so are the messages of a second where there is a rate: of a provider that allows one request
+//! at once, or one message a second, only the first daemon sends, and the next is its hot standby. A newcomer is believed at once, a departure at the second look; and a
 //! newcomer that finds others waits for [`JOIN_WAIT`], until they have seen it, before its first claim. So the sum may fall short for
 //! some seconds and never exceeds the limit. A daemon alone waits for nothing.
 //!
@@ -93,6 +93,13 @@ impl Fleet {
         let rank = usize::try_from(self.rank.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         limit / daemons + usize::from(rank < limit % daemons)
     }
+
+    /// This daemon's part of `messages` of a rate: dealt out one by one too, among those that have a part of `limit` requests at once.
+    pub fn deal(&self, messages: usize, limit: usize) -> usize {
+        let daemons = usize::try_from(self.daemons()).unwrap_or(usize::MAX).min(limit).max(1);
+        let rank = usize::try_from(self.rank.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if rank < daemons { messages / daemons + usize::from(rank < messages % daemons) } else { 0 }
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +120,19 @@ mod tests {
                 assert_eq!(sum, limit, "{daemons} daemons");
             }
         }
+    }
+
+    #[test]
+    fn a_rate_is_dealt_out_whole_among_those_that_send() {
+        for daemons in 1..8 {
+            for (messages, limit) in [(10, 32), (10, 3), (1, 32), (3, 1), (7, 5)] {
+                let parts: Vec<usize> = (0..daemons).map(|rank| fleet(daemons, rank).deal(messages, limit)).collect();
+                assert_eq!(parts.iter().sum::<usize>(), messages, "{daemons} daemons: {parts:?}");
+                let idle = |rank: u32| fleet(daemons, rank).share(limit) == 0;
+                assert!((0..daemons).zip(&parts).all(|(rank, part)| *part == 0 || !idle(rank)), "{parts:?}");
+            }
+        }
+        assert_eq!((0..3).map(|rank| fleet(3, rank).deal(10, 32)).collect::<Vec<_>>(), [4, 3, 3]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The record of messages that were sent to try a provider: they cost money and reach people, so they stand in the history as all others.
 
+use std::time::Duration;
+
 use super::staff::StaffError;
 use crate::db::{Database, field, statement};
 use crate::message::outcome::Outcome;
@@ -16,6 +18,8 @@ pub struct Record<'a> {
     pub provider: &'a str,
     /// Who asked for it.
     pub by: &'a str,
+    /// When the provider is to be asked for its receipt; zero: it tells by itself; `None`: it does not tell.
+    pub awaits: Option<Duration>,
 }
 
 /// Enters it into the history; returns its number.
@@ -23,7 +27,7 @@ pub struct Record<'a> {
 /// # Errors
 /// [`StaffError`].
 pub async fn record(database: &Database, record: &Record<'_>) -> Result<i64, StaffError> {
-    let Record { outgoing, outcome, provider, by } = record;
+    let Record { outgoing, outcome, provider, by, awaits } = record;
     let (status, id) = match outcome {
         Outcome::Accepted { provider_message_id, .. } => ("sent", provider_message_id.as_deref()),
         Outcome::Unknown { .. } => ("unknown", None),
@@ -35,6 +39,7 @@ pub async fn record(database: &Database, record: &Record<'_>) -> Result<i64, Sta
     };
     let detail = Some(outcome.detail()).filter(|detail| !detail.is_empty());
     let segments = i32::try_from(outgoing.segments).unwrap_or(i32::MAX);
+    let awaits_s = awaits.map(|wait| i32::try_from(wait.as_secs()).unwrap_or(i32::MAX));
     let row = database
         .query_one(
             &statement::TRIAL,
@@ -48,6 +53,7 @@ pub async fn record(database: &Database, record: &Record<'_>) -> Result<i64, Sta
                 ("status", &status),
                 ("detail", &detail),
                 ("requested_by", by),
+                ("awaits_s", &awaits_s),
             ],
         )
         .await?;

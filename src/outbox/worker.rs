@@ -244,7 +244,7 @@ impl Claimer {
         let share = self.shared.fleet.share(provider.concurrency());
         provider.slots().resize(share);
         if let Some(pace) = provider.pace() {
-            pace.share(share, provider.concurrency());
+            pace.share(self.shared.fleet.deal(pace.messages(), provider.concurrency()));
         }
     }
 

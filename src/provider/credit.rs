@@ -60,6 +60,11 @@ pub enum Level {
     Empty,
 }
 
+/// A balance for people: the unit is not always known.
+pub fn amount(balance: f64, unit: &str) -> String {
+    format!("{balance} {unit}").trim_end().to_owned()
+}
+
 impl Credit {
     fn locked(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

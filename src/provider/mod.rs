@@ -126,6 +126,11 @@ impl Provider {
         }
     }
 
+    /// Whether it keeps a link, with its credentials given once.
+    pub fn keeps_link(&self) -> bool {
+        matches!(self.adapter, Adapter::Smpp(_))
+    }
+
     /// What is wrong with the link it keeps, if it keeps one and there is.
     pub fn link_problem(&self) -> Option<String> {
         match &self.adapter {
@@ -268,8 +273,11 @@ impl Provider {
         self.pace.as_ref()
     }
 
-    /// Sends one message.
+    /// Sends one message, when the rate has room for it.
     pub async fn send(&self, message: &Outgoing) -> Outcome {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
         let under_way = self.health.begin(Instant::now());
         let outcome = match &self.adapter {
             Adapter::Generic(http) => http.send(message).await,

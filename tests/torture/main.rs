@@ -28,6 +28,7 @@ mod order;
 mod pooler;
 mod postgres;
 mod proxy;
+mod rates;
 mod results;
 mod stage;
 mod state;
@@ -79,6 +80,7 @@ fn faults() -> Vec<Fault> {
         order::first_message,
         order::late_commit,
         order::locked_tables,
+        rates::rate_and_quota,
         results::results_cannot_be_recorded,
     ]
     .into()

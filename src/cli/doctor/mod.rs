@@ -21,7 +21,7 @@ use crate::config::{self, AdapterConfig, Config};
 use crate::control::status::Status;
 use crate::daemon;
 use crate::provider::Provider;
-use crate::provider::credit::Level as CreditLevel;
+use crate::provider::credit::{Level as CreditLevel, amount};
 
 /// What a missing journal costs, and how to have one.
 const JOURNAL_MEND: &str = "after a kill, messages under way would be in doubt; mend the directory (systemd: StateDirectory=; otherwise [sending] state_directory or STATE_DIRECTORY)";
@@ -131,7 +131,7 @@ async fn credit(provider: &Provider, report: &mut Report) {
     match provider.ask_balance().await {
         Ok(balance) => {
             let (level, _) = provider.credit().learned(balance, provider.balance_low(), Instant::now());
-            let found = format!("{name}: {balance} {} left", provider.balance_unit());
+            let found = format!("{name}: {} left", amount(balance, provider.balance_unit()));
             match level {
                 CreditLevel::Enough => report.ok("credit", found),
                 CreditLevel::Low => report.warning("credit", found, "fill the account before it is empty"),
@@ -141,7 +141,7 @@ async fn credit(provider: &Provider, report: &mut Report) {
         Err(problem) => report.error(
             "credit",
             format!("{name}: the balance cannot be read: {problem}"),
-            "are account and key right? `ecar-sms provider test NAME` tries again",
+            "are base_url, account and key right? `ecar-sms provider test NAME` tries again",
         ),
     }
 }

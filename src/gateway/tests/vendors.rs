@@ -301,7 +301,7 @@ fn every_script_on_the_page_for_users_is_read() {
     let page = include_str!("../../../docs/SIMULATOR.md");
     let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let scripts: Vec<_> = blocks.filter(|block| !block.contains("[[provider]]")).collect();
-    assert_eq!(scripts.len(), 3);
+    assert_eq!(scripts.len(), 4);
     for script in scripts {
         Script::parse(script).unwrap_or_else(|error| panic!("{error} in\n{script}"));
     }

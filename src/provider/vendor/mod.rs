@@ -57,6 +57,12 @@ pub struct VendorConfig {
     pub proxy: Option<SecretString>,
 }
 
+/// Longest name that sends, in characters.
+const SENDER_CHARS: usize = 11;
+
+/// Longest number that sends, in digits (E.164).
+const SENDER_DIGITS: usize = 15;
+
 /// A known provider.
 #[derive(Debug, Clone, Copy)]
 pub struct Vendor {
@@ -159,7 +165,7 @@ impl Vendor {
         generic.push_token = config.push_token;
         generic.proxy = config.proxy;
         if let Some(sender_id) = config.sender_id {
-            generic.sender_id = sender_id;
+            generic.sender_id = sender(sender_id)?;
         }
         generic.rate = config.rate.or(generic.rate);
         generic.concurrency = config.concurrency.unwrap_or(generic.concurrency);
@@ -223,6 +229,22 @@ fn digits(key: &'static str, text: String) -> Result<String, VendorError> {
         return Err(wrong(key, "is 3 to 15 digits and nothing else, with the country and without a plus".to_owned()));
     }
     Ok(text)
+}
+
+/// A name that the networks can show (3GPP TS 23.040, 9.1.2.5: 11 characters), or a number.
+fn sender(text: String) -> Result<String, VendorError> {
+    let digits = text.strip_prefix('+').unwrap_or(&text);
+    let number = digits.bytes().all(|b| b.is_ascii_digit());
+    match digits.chars().count() {
+        count if number && count > SENDER_DIGITS => {
+            Err(wrong("sender_id", "a number has at most 15 digits".to_owned()))
+        }
+        count if !number && count > SENDER_CHARS => Err(wrong(
+            "sender_id",
+            format!("has {count} characters; no network shows a name of more than {SENDER_CHARS}"),
+        )),
+        _ => Ok(text),
+    }
 }
 
 fn wrong(key: &'static str, problem: String) -> VendorError {

@@ -57,6 +57,16 @@ fn what_an_operator_leaves_out_or_writes_in_vain_is_named() {
         ("twilio", VendorConfig { account: account(), ..empty() }, "api_key"),
         ("twilio", VendorConfig { account: Some("AC{{ x }}".to_owned()), api_key: key(), ..empty() }, "account"),
         ("infobip", VendorConfig { api_key: key(), ..empty() }, "base_url"),
+        (
+            "winsms",
+            VendorConfig { api_key: key(), sender_id: Some("GARAGE ALI TUNIS".to_owned()), ..empty() },
+            "sender_id",
+        ),
+        (
+            "winsms",
+            VendorConfig { api_key: key(), sender_id: Some("2162000000012345".to_owned()), ..empty() },
+            "sender_id",
+        ),
         ("infobip", VendorConfig { account: account(), base_url: url(), api_key: key(), ..empty() }, "account"),
         (
             "infobip",

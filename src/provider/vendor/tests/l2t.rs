@@ -125,6 +125,7 @@ async fn accepted_is_only_what_has_an_id() {
             (200, r#"{"note":"<status_code>402</status_code>","status":"17"}"#, "unknown"),
             (302, "", "misconfigured"),
             (404, "<html>404</html>", "misconfigured"),
+            (404, r#"{"success":false,"message":"Not Found","status":404}"#, "misconfigured"),
             (429, "", "throttled"),
             (502, "", "unknown"),
         ],
