@@ -20,8 +20,8 @@ name = "asked"
 [provider.generic]
 url = "{url}"
 api_key = "{API_KEY}"
-connect_timeout = "1s"
-total_timeout = "1s"
+connect_timeout = "4s"
+total_timeout = "4s"
 {provider}
 fields = [
     {{ name = "api_key", value = "{{{{ api_key }}}}" }},
