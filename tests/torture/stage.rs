@@ -1,5 +1,6 @@
 //! The stage of one fault: a garage, a gateway, a provider described for it, daemons, and the load.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -221,6 +222,16 @@ fields = [
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Some(begun.elapsed())
+    }
+
+    /// Messages that stand as being sent and that the gateway has not received yet.
+    pub async fn unsent(&self) -> usize {
+        const SENDING: &str = "SELECT coalesce(source_id::text, substring(body from '#([0-9]+)')) FROM sms_outbox WHERE state = 'sending'";
+        let rows = self.control().await.texts(SENDING).await.unwrap();
+        let received: BTreeSet<u64> =
+            self.world.gateway.received().iter().filter_map(|it| judge::number_in(&it.message)).collect();
+        let sending = rows.iter().filter_map(|row| row[0].as_ref()?.parse().ok());
+        sending.filter(|number| !received.contains(number)).count()
     }
 
     /// Lets all leases run out at once, where no journal tells what became of the messages of a dead daemon. Only after all
