@@ -186,6 +186,19 @@ async fn what_a_killed_daemon_had_claimed_and_not_written_goes_out_at_once() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_was_killed_is_counted_no_more_by_the_next_start_on_its_machine() {
+    let world = World::new().await;
+    world.daemon().await.kill().await;
+    world.batch("UPDATE sms_owner SET floor = 7").await;
+    let daemon = world.daemon().await;
+    let dead = "SELECT (ended_at IS NOT NULL) || ' ' || floor FROM sms_owner ORDER BY owner LIMIT 1";
+    assert_eq!(world.value(dead).await, "true 7", "{}", daemon.log());
+    // Nobody has to see the new one before it sends.
+    assert!(!daemon.log().contains("other daemons work on this database"), "{}", daemon.log());
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn two_daemons_together_make_no_more_requests_at_once_than_one_may() {
     let mut world = World::with_script("latency = '30ms'\n").await;
     world.set("SMS_GATEWAY_CONCURRENCY", "3");
