@@ -241,17 +241,19 @@ fields = [
             .await;
     }
 
-    /// Waits until nothing is queued, being sent, or in doubt without a decision; false when the time was up.
+    /// Waits until nothing is queued, being sent, or in doubt without a decision; false when it has not become less for so long.
     pub async fn drained(&self, patience: Duration) -> bool {
         const OPEN: &str = "SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending') OR state = 'unknown' AND next_at IS NOT NULL";
-        let begun = Instant::now();
-        while self.number(OPEN).await > 0 {
-            if begun.elapsed() > patience {
-                return false;
+        let (mut fewest, mut since) = (i64::MAX, Instant::now());
+        loop {
+            match self.number(OPEN).await {
+                0 => return true,
+                open if open < fewest => (fewest, since) = (open, Instant::now()),
+                _ if since.elapsed() > patience => return false,
+                _ => {}
             }
             tokio::time::sleep(LOOK * 5).await;
         }
-        true
     }
 
     /// The first of the rows that are not settled, for whoever asks why.
