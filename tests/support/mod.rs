@@ -352,15 +352,18 @@ impl World {
         output
     }
 
-    /// Waits until the value is as expected; prints the outbox, the history and the daemon's log otherwise.
+    /// Waits until the value is as expected, longer while it changes; prints the outbox, the history and the daemon's log otherwise.
     pub async fn value_becomes(&self, sql: &str, expected: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let (begun, mut changed, mut seen) = (Instant::now(), Instant::now(), None);
         loop {
             let value = self.value(sql).await;
             if value == expected {
                 return;
             }
-            if Instant::now() > deadline {
+            if seen.as_ref() != Some(&value) {
+                (changed, seen) = (Instant::now(), Some(value.clone()));
+            }
+            if changed.elapsed() > PATIENCE || begun.elapsed() > PATIENCE * 5 {
                 panic!("{sql}\nis {value:?}, expected {expected:?}\n{}", self.state().await);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -234,6 +234,12 @@ fields = [
         sending.filter(|number| !received.contains(number)).count()
     }
 
+    /// Journals in the state directory of daemons that have none of their own.
+    pub fn journals(&self) -> usize {
+        let entries = std::fs::read_dir(self.world.directory()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("journal-")).count()
+    }
+
     /// Lets all leases run out at once, where no journal tells what became of the messages of a dead daemon. Only after all
     /// daemons were killed: a live one relies on its lease.
     pub async fn age_leases(&self) {
