@@ -20,8 +20,8 @@ name = "asked"
 [provider.generic]
 url = "{url}"
 api_key = "{API_KEY}"
-connect_timeout = "1s"
-total_timeout = "1s"
+connect_timeout = "4s"
+total_timeout = "4s"
 {provider}
 fields = [
     {{ name = "api_key", value = "{{{{ api_key }}}}" }},
@@ -183,6 +183,19 @@ async fn what_a_killed_daemon_had_claimed_and_not_written_goes_out_at_once() {
     assert_eq!(world.count(&format!("SELECT attempts FROM sms_history WHERE id = {id}")).await, 1);
     daemon.stop().await;
     assert_eq!(world.gateway.count(), 1);
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_killed_is_counted_no_more_by_the_next_start_on_its_machine() {
+    let world = World::new().await;
+    world.daemon().await.kill().await;
+    world.batch("UPDATE sms_owner SET floor = 7").await;
+    let daemon = world.daemon().await;
+    let dead = "SELECT (ended_at IS NOT NULL) || ' ' || floor FROM sms_owner ORDER BY owner LIMIT 1";
+    assert_eq!(world.value(dead).await, "true 7", "{}", daemon.log());
+    // Nobody has to see the new one before it sends.
+    assert!(!daemon.log().contains("other daemons work on this database"), "{}", daemon.log());
+    daemon.stop().await;
 }
 
 #[tokio::test]

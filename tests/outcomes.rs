@@ -59,20 +59,6 @@ fn each_once(gateway: &Gateway, messages: usize) {
     assert_eq!(texts.len(), messages, "messages lost");
 }
 
-/// Waits until the daemon has asked the database something of this sort, begun after this call.
-async fn daemon_asks(world: &World, part: &str) {
-    let since = world.value("SELECT clock_timestamp()").await;
-    world
-        .value_becomes(
-            &format!(
-                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-                 AND query_start > '{since}' AND query LIKE '%{part}%'"
-            ),
-            "t",
-        )
-        .await;
-}
-
 /// The outcome of a message's first attempt, however it is recorded.
 async fn first_outcome(world: &World, id: i64) -> String {
     world
@@ -179,8 +165,7 @@ async fn every_answer_has_its_outcome_and_nothing_is_texted_twice_nor_stuck() {
 #[tokio::test]
 async fn while_a_gateway_is_not_there_messages_wait_without_being_given_up_and_go_out_when_it_is() {
     let mut world = World::new().await;
-    // A port that nobody listens on.
-    let address: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], support::free_port()));
     // Five failures open the circuit; the sixth would be one too many, if an outage counted.
     configure(
         &mut world,
@@ -206,7 +191,7 @@ async fn while_a_gateway_is_not_there_messages_wait_without_being_given_up_and_g
     for number in 2..=20 {
         world.enqueue(&phone(number), &format!("Bonjour {number}")).await;
     }
-    daemon_asks(&world, "sms_setting").await;
+    world.daemon_asks("sms_setting").await;
     let burnt = world.count("SELECT count(*) FROM sms_attempt").await;
     assert!(burnt <= 8, "{burnt} attempts, although the circuit is open");
 
@@ -237,7 +222,8 @@ async fn an_answer_that_asks_for_another_try_is_retried_until_the_limit_and_then
 
 #[tokio::test]
 async fn a_gateway_that_asks_for_a_pause_gets_it_for_all_messages_and_no_attempt_is_counted() {
-    let script = "[[rule]]\ntimes = 1\nstatus = 429\nheaders = { Retry-After = '2' }\n";
+    // Long enough for what is looked at during the pause, on a slow machine.
+    let script = "[[rule]]\ntimes = 1\nstatus = 429\nheaders = { Retry-After = '6' }\n";
     let mut world = World::with_script(script).await;
     world.configure(QUICK);
     let daemon = world.daemon().await;
@@ -252,7 +238,7 @@ async fn a_gateway_that_asks_for_a_pause_gets_it_for_all_messages_and_no_attempt
     assert_eq!(received.len(), 3);
     for later in &received[1..] {
         let waited = later.at_us() - received[0].at_us();
-        assert!(waited >= 2_000_000, "asked again after {waited} us");
+        assert!(waited >= 6_000_000, "asked again after {waited} us");
     }
     daemon.stop().await;
 }
@@ -281,8 +267,8 @@ async fn after_a_refused_key_other_messages_wait_unasked_and_a_reload_sends_them
     let first = world.enqueue("20 000 001", "Bonjour").await;
     world.value_becomes(&format!("SELECT outcome FROM sms_attempt WHERE message_id = {first}"), "misconfigured").await;
     enqueue_many(&world, 20).await;
-    daemon_asks(&world, "sms_setting").await;
-    daemon_asks(&world, "sms_setting").await;
+    world.daemon_asks("sms_setting").await;
+    world.daemon_asks("sms_setting").await;
     assert_eq!(world.gateway.count(), 1, "messages are asked for while the key is refused");
     assert_eq!(world.count("SELECT sum(attempt) FROM sms_outbox").await, 1);
 
@@ -408,7 +394,8 @@ async fn in_doubt_a_free_text_is_left_to_staff_who_cancel_it_or_send_it_again() 
 
 #[tokio::test]
 async fn an_answer_that_comes_after_the_message_was_taken_for_lost_still_settles_it() {
-    let mut world = World::with_script("latency = '1s'\n").await;
+    // The daemon must be stopped before the answer is there.
+    let mut world = World::with_script("latency = '5s'\n").await;
     let id = world.enqueue("20 000 001", "Bonjour").await;
     let slow = world.daemon().await;
     world.gateway_receives(1).await;
@@ -441,8 +428,8 @@ async fn while_paused_nothing_is_sent_what_was_under_way_ends_and_resume_sends_t
     until("the daemon knows", async || daemon.log().contains("paused by setting")).await;
     world.status_becomes(under_way, "sent").await;
     enqueue_many(&world, 10).await;
-    daemon_asks(&world, "sms_setting").await;
-    daemon_asks(&world, "sms_setting").await;
+    world.daemon_asks("sms_setting").await;
+    world.daemon_asks("sms_setting").await;
     assert_eq!(world.count("SELECT count(*) FROM sms_outbox WHERE state = 'queued' AND attempt = 0").await, 10);
     assert_eq!(world.gateway.count(), 1);
     let status: serde_json::Value = serde_json::from_str(&world.curl(&[], "/v1/status").await.1).unwrap();
@@ -483,10 +470,11 @@ async fn results_that_cannot_be_written_stop_the_claims_and_are_written_when_the
     let mut world = World::with_script("latency = '300ms'\n").await;
     world.configure(QUICK);
     world.set("SMS_GATEWAY_CONCURRENCY", "2");
-    enqueue_many(&world, 20).await;
+    enqueue_many(&world, 40).await;
     let daemon = world.daemon().await;
     world.gateway_receives(2).await;
     world.batch("ALTER TABLE sms_history RENAME TO sms_history_away").await;
+    let before = world.gateway.count();
     until("health says so", async || health(&world).await.1.contains("results cannot be written")).await;
     until("what was claimed before is sent and answered", async || {
         let status: serde_json::Value = serde_json::from_str(&world.curl(&[], "/v1/status").await.1).unwrap();
@@ -496,14 +484,15 @@ async fn results_that_cannot_be_written_stop_the_claims_and_are_written_when_the
     .await;
     let received = world.gateway.count();
     // It goes on trying to write, and claims nothing meanwhile.
-    daemon_asks(&world, "outbox/settle ").await;
-    daemon_asks(&world, "outbox/settle ").await;
+    world.daemon_asks("outbox/settle ").await;
+    world.daemon_asks("outbox/settle ").await;
     assert_eq!(world.gateway.count(), received);
-    assert!(received <= 8, "{received} messages were sent although results could not be written");
+    let further = received - before;
+    assert!(further <= 6, "{further} messages were sent although results could not be written");
     world.batch("ALTER TABLE sms_history_away RENAME TO sms_history").await;
-    world.value_becomes("SELECT count(*) FROM sms_message WHERE status = 'sent'", "20").await;
+    world.value_becomes("SELECT count(*) FROM sms_message WHERE status = 'sent'", "40").await;
     daemon.stop().await;
-    each_once(&world.gateway, 20);
+    each_once(&world.gateway, 40);
 }
 
 #[tokio::test]
@@ -536,7 +525,7 @@ async fn a_server_that_crashes_while_messages_are_sent_loses_nothing_and_nothing
     }
     world.sql = support::session(&world.url).await;
     world.value_becomes("SELECT count(*) FROM sms_history WHERE status = 'sent'", "1000").await;
-    assert_eq!(health(&world).await.0, 200);
+    until("the daemon is well", async || health(&world).await.0 == 200).await;
     daemon.stop().await;
     each_once(&world.gateway, 1_000);
 }
@@ -560,6 +549,9 @@ async fn a_database_that_is_away_at_the_start_is_waited_for_and_a_stop_meanwhile
     assert_eq!(world.gateway.count(), 1);
 }
 
+/// How long a gateway takes so that the database is away before the first answer.
+const SLOW: &str = "latency = '4s'\n";
+
 /// Stops a daemon that has four answers and no database, starts the next one, and says what became of the messages.
 async fn stopped_while_the_database_is_away(mut world: World, mut server: Throwaway, expected: &str) {
     world.set("SMS_GATEWAY_CONCURRENCY", "4");
@@ -573,6 +565,7 @@ async fn stopped_while_the_database_is_away(mut world: World, mut server: Throwa
     assert!(daemon.log().contains("4 results could not be written"), "{}", daemon.log());
     assert_eq!(world.gateway.count(), 4);
 
+    world.gateway.set_script(Script::default());
     server.start_again().await.unwrap();
     world.sql = support::session(&world.url).await;
     // The leases are over at once, so that the test need not wait for them.
@@ -585,13 +578,13 @@ async fn stopped_while_the_database_is_away(mut world: World, mut server: Throwa
 
 #[tokio::test]
 async fn after_a_stop_while_the_database_is_away_the_journal_tells_what_was_sent() {
-    let (world, server) = World::on_its_own_server(Options::default(), "latency = '1s'\n").await;
+    let (world, server) = World::on_its_own_server(Options::default(), SLOW).await;
     stopped_while_the_database_is_away(world, server, "sent 10").await;
 }
 
 #[tokio::test]
 async fn after_a_stop_while_the_database_is_away_what_was_under_way_is_in_doubt_without_a_journal() {
-    let (mut world, server) = World::on_its_own_server(Options::default(), "latency = '1s'\n").await;
+    let (mut world, server) = World::on_its_own_server(Options::default(), SLOW).await;
     world.set("STATE_DIRECTORY", "/proc/nothing/can/be/made/here");
     stopped_while_the_database_is_away(world, server, "sent 6, unknown 4").await;
 }

@@ -238,8 +238,7 @@ async fn a_wrong_password_or_a_database_out_of_reach_is_told_without_any_passwor
     let options = Options { tcp: true, ..Options::default() };
     let (mut world, server) = World::on_its_own_server(options, "").await;
     let password = password_of(&world.url);
-    // A port that nobody listens on.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], support::free_port()));
     let mut said = Said::default();
     for url in [
         world.url.replace(&password, LETTERS),

@@ -83,7 +83,7 @@ const VENDORS: &[Vendor] = &[
 
 async fn world(vendor: &Vendor, script: &str) -> (World, Gateway) {
     let mut world = World::new().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = support::free_port();
     let name = vendor.name;
     let script = format!(
         "key = \"{KEY}\"\npush_url = \"http://127.0.0.1:{port}/receipts/main/{TOKEN}\"\n{}\n{script}",

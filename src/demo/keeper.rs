@@ -282,7 +282,7 @@ mod tests {
         let directory = directory();
         let (mut keeper, mut other) = (keeper(&directory), self::keeper(&self::directory()));
         let soon = Duration::from_millis(50);
-        assert!(tokio::time::timeout(soon, keeper.run(&["sleep", "0.3"])).await.is_err());
+        assert!(tokio::time::timeout(soon, keeper.run(&["sleep", "2"])).await.is_err());
         // As the kernel does for a process that is killed: both pipes are closed at once.
         std::mem::swap(&mut keeper.answers, &mut other.answers);
         keeper.commands = None;

@@ -24,7 +24,7 @@ use super::recall::Memory;
 use super::result::Finished;
 use super::send::Shared;
 use super::stage::{Armed, Claimed, RetryRules};
-use crate::db::{DbError, Row as DatabaseRow, field, statement};
+use crate::db::{Argument, DbError, Row as DatabaseRow, field, statement};
 use crate::journal::{self, Key, Leftover};
 use crate::message::kind::Kind;
 use crate::message::outcome::Outcome;
@@ -54,7 +54,8 @@ impl Recovery {
     pub async fn remember(&self) {
         let Ok(leftovers) = journal::leftovers(&self.state_directory, &self.database) else { return };
         for owner in leftovers.iter().filter_map(Leftover::owner) {
-            if let Err(error) = self.shared.database.query(&statement::LEAVE, &[("owner", &owner)]).await {
+            let dead: [Argument<'_>; 2] = [("owner", &owner), ("floor", &None::<i64>)];
+            if let Err(error) = self.shared.database.query(&statement::LEAVE, &dead).await {
                 info!(owner, error = %error, "the database could not be told that this daemon is dead; it will notice");
             }
         }

@@ -124,6 +124,22 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// A port that nobody listens on, for whoever must know it before it is listened on. Below those that the kernel hands out, so that
+/// nothing else in the tests gets it meanwhile.
+pub fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    // Another place for each process.
+    let start = std::process::id().wrapping_mul(61);
+    loop {
+        let number = start.wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % PORTS).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A garage of its own: database, gateway, private directory.
 pub struct World {
     pub database: String,
@@ -336,15 +352,18 @@ impl World {
         output
     }
 
-    /// Waits until the value is as expected; prints the outbox, the history and the daemon's log otherwise.
+    /// Waits until the value is as expected, longer while it changes; prints the outbox, the history and the daemon's log otherwise.
     pub async fn value_becomes(&self, sql: &str, expected: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let (begun, mut changed, mut seen) = (Instant::now(), Instant::now(), None);
         loop {
             let value = self.value(sql).await;
             if value == expected {
                 return;
             }
-            if Instant::now() > deadline {
+            if seen.as_ref() != Some(&value) {
+                (changed, seen) = (Instant::now(), Some(value.clone()));
+            }
+            if changed.elapsed() > PATIENCE || begun.elapsed() > PATIENCE * 5 {
                 panic!("{sql}\nis {value:?}, expected {expected:?}\n{}", self.state().await);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -356,15 +375,31 @@ impl World {
         self.value_becomes(&format!("SELECT status FROM sms_message WHERE id = {id}"), status).await;
     }
 
+    /// Waits until the daemon has asked the database something of this sort, begun after this call.
+    pub async fn daemon_asks(&self, part: &str) {
+        let since = self.value("SELECT clock_timestamp()").await;
+        self.value_becomes(
+            &format!(
+                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 AND query_start > '{since}' AND query LIKE '%{part}%'"
+            ),
+            "t",
+        )
+        .await;
+    }
+
     /// Waits until no message is queued or being sent.
     pub async fn settled(&self) {
         self.value_becomes("SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending')", "0").await;
     }
 
-    /// Waits until the gateway has received this many messages.
+    /// Waits until the gateway has received this many messages, for as long as they come.
     pub async fn gateway_receives(&self, messages: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let (mut seen, mut deadline) = (0, Instant::now() + PATIENCE);
         while self.gateway.count() < messages {
+            if self.gateway.count() > seen {
+                (seen, deadline) = (self.gateway.count(), Instant::now() + PATIENCE);
+            }
             if Instant::now() > deadline {
                 panic!("the gateway received {} of {messages}\n{}", self.gateway.count(), self.state().await);
             }
@@ -493,7 +528,10 @@ impl Daemon {
     pub async fn stop(mut self) {
         self.signal("TERM");
         let status = self.ended().await;
-        assert!(status.success(), "{status}\n{}", self.log());
+        let log = self.log();
+        assert!(status.success(), "{status}\n{log}");
+        // Whatever was to be done by it was not done; some of it is only told.
+        assert!(!log.contains("other arguments than its signature"), "{log}");
     }
 
     /// SIGKILL.

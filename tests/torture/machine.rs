@@ -8,7 +8,7 @@ use ecar_sms::gateway::Script;
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node, text};
 use crate::stage::{Ladder, Stage};
-use crate::support::World;
+use crate::support::{World, until};
 
 /// What a daemon may take, KiB.
 const MEMORY_KIB: u64 = 64 * 1024;
@@ -107,6 +107,9 @@ pub async fn clocks(scale: Scale) -> Verdict {
     stage.stop_load().await;
     daemon.kill().await;
     let daemon = start(&stage);
+    // After a jump a lease seems over that is not, and a message stands in doubt until the journal of the dead daemon is read.
+    until("its own journal is the only one", async || daemon.log().contains("listening") && stage.journals() == 1)
+        .await;
     let mut judged = stage.finish(format!("{jumps} jumps of both clocks"), vec![daemon], 0).await;
     judged.violations.extend(verdict.violations);
     judged

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fault::{Scale, Verdict};
 use crate::judge::taken;
-use crate::stage::{CONCURRENCY, LATENCY, Ladder, Stage};
+use crate::stage::{CONCURRENCY, Ladder, Stage};
 use crate::support::until;
 
 /// Every settlement fails, whoever tries.
@@ -42,8 +42,7 @@ pub async fn results_cannot_be_recorded(scale: Scale) -> Verdict {
             daemon.log().contains("results cannot be written")
         })
         .await;
-        // Every answer that was under way has come.
-        tokio::time::sleep(LATENCY.1 * 4).await;
+        until("what was claimed before has been sent", async || stage.unsent().await == 0).await;
         let stopped = stage.received();
         tokio::time::sleep(QUIET).await;
         let claimed = stage.received() - stopped;

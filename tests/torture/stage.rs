@@ -1,5 +1,6 @@
 //! The stage of one fault: a garage, a gateway, a provider described for it, daemons, and the load.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -223,6 +224,22 @@ fields = [
         Some(begun.elapsed())
     }
 
+    /// Messages that stand as being sent and that the gateway has not received yet.
+    pub async fn unsent(&self) -> usize {
+        const SENDING: &str = "SELECT coalesce(source_id::text, substring(body from '#([0-9]+)')) FROM sms_outbox WHERE state = 'sending'";
+        let rows = self.control().await.texts(SENDING).await.unwrap();
+        let received: BTreeSet<u64> =
+            self.world.gateway.received().iter().filter_map(|it| judge::number_in(&it.message)).collect();
+        let sending = rows.iter().filter_map(|row| row[0].as_ref()?.parse().ok());
+        sending.filter(|number| !received.contains(number)).count()
+    }
+
+    /// Journals in the state directory of daemons that have none of their own.
+    pub fn journals(&self) -> usize {
+        let entries = std::fs::read_dir(self.world.directory()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("journal-")).count()
+    }
+
     /// Lets all leases run out at once, where no journal tells what became of the messages of a dead daemon. Only after all
     /// daemons were killed: a live one relies on its lease.
     pub async fn age_leases(&self) {
@@ -230,17 +247,19 @@ fields = [
             .await;
     }
 
-    /// Waits until nothing is queued, being sent, or in doubt without a decision; false when the time was up.
+    /// Waits until nothing is queued, being sent, or in doubt without a decision; false when it has not become less for so long.
     pub async fn drained(&self, patience: Duration) -> bool {
         const OPEN: &str = "SELECT count(*) FROM sms_outbox WHERE state IN ('queued', 'sending') OR state = 'unknown' AND next_at IS NOT NULL";
-        let begun = Instant::now();
-        while self.number(OPEN).await > 0 {
-            if begun.elapsed() > patience {
-                return false;
+        let (mut fewest, mut since) = (i64::MAX, Instant::now());
+        loop {
+            match self.number(OPEN).await {
+                0 => return true,
+                open if open < fewest => (fewest, since) = (open, Instant::now()),
+                _ if since.elapsed() > patience => return false,
+                _ => {}
             }
             tokio::time::sleep(LOOK * 5).await;
         }
-        true
     }
 
     /// The first of the rows that are not settled, for whoever asks why.

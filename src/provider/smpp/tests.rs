@@ -113,7 +113,7 @@ async fn what_was_answered_before_the_cut_is_taken_and_what_was_not_is_unknown()
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_unknown_and_one_without_an_id_is_taken() {
     let (centre, address) = Centre::new().await;
-    let (provider, _deliveries) = provider(config(address, "response_timeout = \"1s\""));
+    let (provider, _deliveries) = provider(config(address, "response_timeout = \"3s\""));
     let unanswered = sending(&provider);
     let mut peer = centre.bound().await;
     heard(&mut peer).await;
@@ -128,7 +128,7 @@ async fn an_answer_that_does_not_come_is_unknown_and_one_without_an_id_is_taken(
 #[tokio::test]
 async fn a_centre_that_is_silent_is_left_and_bound_again() {
     let (centre, address) = Centre::new().await;
-    let (_provider, _deliveries) = provider(config(address, "enquire_link = \"1s\"\nresponse_timeout = \"1s\""));
+    let (_provider, _deliveries) = provider(config(address, "enquire_link = \"1s\"\nresponse_timeout = \"3s\""));
     let mut silent = centre.bound().await;
     assert_eq!(heard(&mut silent).await.id(), CommandId::EnquireLink);
     let mut peer = centre.bound().await;
