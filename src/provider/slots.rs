@@ -304,7 +304,7 @@ mod tests {
         let mut tickets = slots.enter(4, false);
         assert_eq!(seated(&slots, &mut tickets).await, 1);
         let mut next = tickets.split_off(1);
-        let first = tickets.pop().unwrap();
+        let first = tickets.remove(0);
         let mut relief = std::pin::pin!(slots.relieved(3));
         assert!(futures_util::poll!(relief.as_mut()).is_pending());
         assert!(first.hand_over(&mut next[0]));
@@ -315,7 +315,7 @@ mod tests {
         assert!(!second.hand_over(&mut next[0]));
         assert_eq!(seated(&slots, &mut urgent).await, 1, "the slot is free for the urgent one");
         slots.resize(0);
-        assert!(!urgent.pop().unwrap().hand_over(&mut next[0]));
+        assert!(!urgent.remove(0).hand_over(&mut next[0]));
         assert_eq!((slots.load(), slots.seated()), (2, 0));
         drop(next);
         assert_eq!(slots.load(), 0);
