@@ -115,6 +115,22 @@ async fn a_flood_of_campaign_texts_does_not_hold_a_service_message_up() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_due_again_comes_forward_while_fresh_ones_fill_every_claim() {
+    let mut world = World::new().await;
+    world.set("SMS_GATEWAY_RATE", "20");
+    enqueue_many(&world, "custom", 300).await;
+    let daemon = world.daemon().await;
+    world.gateway_receives(5).await;
+    world.batch("INSERT INTO sms_outbox (kind, recipient, body, not_before) VALUES ('custom', '20 000 777', 'Il est temps', now() - interval '1 second')").await;
+    let before = world.gateway.count();
+    let place = || world.gateway.received().iter().position(|message| message.message == "Il est temps");
+    support::until("the message that is due arrives", async || place().is_some()).await;
+    let passed = place().unwrap().saturating_sub(before);
+    assert!(passed <= 20, "{passed} fresh messages went first");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_key_messages_wait_and_go_out_when_the_key_is_there() {
     let mut world = World::new().await;
     world.set("SMS_API_KEY", "");

@@ -63,7 +63,7 @@ async fn claim_plan(world: &World, floor: i64) -> String {
     let text = statement::CLAIM.text();
     let planning = KEPT_PLANNING.map(|setting| format!("SET {setting};")).concat();
     let plan = format!(
-        "{planning} DEALLOCATE ALL; PREPARE it({}) AS {text}; EXPLAIN (COSTS OFF) EXECUTE it({floor}, 32, 1, 1, 60000, true)",
+        "{planning} DEALLOCATE ALL; PREPARE it({}) AS {text}; EXPLAIN (COSTS OFF) EXECUTE it({floor}, 32, 32, 1, 1, 60000, true)",
         types(text).join(", ")
     );
     let rows = world.sql.texts(&plan).await.unwrap();

@@ -39,6 +39,8 @@ pub struct Claim {
     pub floor: i64,
     /// Rows at most.
     pub slots: usize,
+    /// Of these, fresh ones at most.
+    pub fresh: usize,
     /// Our owner number.
     pub owner: i32,
     /// The token of this claim, used once.
@@ -55,7 +57,7 @@ pub struct Claim {
 /// [`DbError`]; after [`DbError::Unavailable`] rows may be leased to the token all the same.
 pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> {
     let begun = Instant::now();
-    let slots = i64::try_from(claim.slots).unwrap_or(i64::MAX);
+    let [slots, fresh] = [claim.slots, claim.fresh].map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
     let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
     let rows = database
         .query(
@@ -63,6 +65,7 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
             &[
                 ("floor", &claim.floor),
                 ("slots", &slots),
+                ("fresh", &fresh),
                 ("owner", &claim.owner),
                 ("token", &claim.token),
                 ("lease_ms", &lease_ms),
@@ -86,7 +89,8 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
         xmin: field(head, "snapshot_xmin")?,
         xmax: field(head, "snapshot_xmax")?,
         claimed: highest_fresh,
-        full: claimed.len() >= claim.slots,
+        // What is kept for rows that are due is no sign of an end when there are none.
+        full: claimed.len() >= claim.fresh,
         took: begun.elapsed(),
     };
     Ok(Batch {

@@ -25,6 +25,9 @@ use crate::garage::{missed, reminders};
 /// How often leases that ran out are looked for.
 const RESCUE_EVERY: Duration = Duration::from_secs(15);
 
+/// The first look comes after what the journals tell has been written: they know better than a lease that ran out.
+const FIRST_RESCUE: Duration = Duration::from_secs(2);
+
 /// How often the journals of dead daemons are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -59,7 +62,7 @@ pub struct Housekeeper {
 impl Housekeeper {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut rescue = tokio::time::interval(RESCUE_EVERY);
+        let mut rescue = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_RESCUE, RESCUE_EVERY);
         let mut recover = tokio::time::interval(RECOVER_EVERY);
         let mut beat = tokio::time::interval(BEAT_EVERY);
         let mut remind = tokio::time::interval(reminders::EVERY);
@@ -74,9 +77,10 @@ impl Housekeeper {
         }
         loop {
             let (what, result) = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
-                _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
                 _ = recover.tick() => ("the look through journals", self.recover().await),
+                _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
                 _ = beat.tick() => ("the sign of life", self.beat().await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await.map(|pause| remind.reset_after(pause))),
                 _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
