@@ -364,6 +364,9 @@ async fn provider_list_and_test_say_how_a_provider_is_without_and_with_a_message
     assert_eq!(main.count(), 0);
     let examined = support::shown(&world.run(["doctor"]).await);
     assert!(examined.contains("main: 120 SMS left"), "{examined}");
+    world.batch("SELECT sms_optout('20 000 006', 'all', 'au comptoir')").await;
+    let refused = support::shown(&world.run(["provider", "test", "plain", "--to", "20 000 006"]).await);
+    assert!(refused.contains("+21620000006 has opted out of all messages") && main.count() == 0, "{refused}");
     let sent = world.ok(["provider", "test", "plain", "--to", "20 000 005"]).await;
     assert!(sent.contains("accepted") && main.count() == 1, "{sent}");
     assert_eq!(

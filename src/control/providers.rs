@@ -20,6 +20,7 @@ use super::request::{parse, part};
 use super::status::ProviderStatus;
 use crate::message::encoding;
 use crate::message::phone;
+use crate::outbox::contacts;
 use crate::outbox::trial::{self, Record};
 use crate::provider::Provider;
 use crate::provider::credit::{self, Level};
@@ -84,6 +85,11 @@ async fn test(
         let number = phone::normalise(&to, &desk.countries).map_err(|refusal| Problem::refused(refusal.to_string()))?;
         if let Some(copy) = desk.vitals.guards.copy() {
             return Err(Problem::refused(format!("nothing is sent: {copy}")));
+        }
+        let contact = contacts::show(&desk.vitals.database, number.number.as_str()).await?;
+        if contact.opted_out.as_deref() == Some("all") {
+            let to = number.number.as_str();
+            return Err(Problem::refused(format!("{to} has opted out of all messages; try a number of your own")));
         }
         info!(provider.name = name, by = peer.name(), "a trial message is sent");
         let text = text.unwrap_or_else(|| TEXT.to_owned());
