@@ -25,6 +25,9 @@ use crate::provider::{Provider, Providers};
 /// Messages that may wait for the slots of a provider beyond those at once: as many as one claim brings.
 const WAITING_LIMIT: usize = 500;
 
+/// The pause after a claim while messages wait for a provider that is full.
+pub(super) const CONGESTED_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long a message waits for a provider that is full, or cannot be asked just now.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -139,7 +142,7 @@ impl Routing<'_> {
             let most = if limit > 0 { limit + WAITING_LIMIT } else { 0 };
             room = room.min(most.saturating_sub(provider.slots().load()));
             if let Some(pace) = provider.pace().filter(|_| room > 0) {
-                room = pace.take(room).unwrap_or_default();
+                room = pace.take_until(room, CONGESTED_PAUSE).unwrap_or_default();
             }
         }
         let Some(most) = provider.route().daily_quota.filter(|_| room > 0) else { return Ok(Granted::Messages(room)) };

@@ -20,7 +20,7 @@ use super::clock;
 use super::floor::Floor;
 use super::guards;
 use super::rescue;
-use super::routing;
+use super::routing::{self, CONGESTED_PAUSE};
 use super::send::{Desk, Shared};
 use super::settings::Settings;
 use super::stage::Claimed;
@@ -48,9 +48,8 @@ const CLAIM_EVERY: Duration = Duration::from_millis(20);
 /// Rows claimed ahead at most, whatever the speed: what a kill without a trace could leave in doubt.
 const AHEAD_LIMIT: usize = 500;
 
-/// Rows in one claim, and the pause after it, while messages wait for a provider that is full.
+/// Rows in one claim while messages wait for a provider that is full.
 const CONGESTED_ROOM: usize = 50;
-const CONGESTED_PAUSE: Duration = Duration::from_millis(200);
 
 /// One claim in so many keeps half of its room for rows that are due: retries and scheduled messages come forward, however many fresh
 /// ones there are.

@@ -99,14 +99,24 @@ impl Pace {
         self.take_at(wanted, Instant::now())
     }
 
+    /// The same for whoever comes again only after a `pause`: what may leave until then, at [`its turn`](Self::turn).
+    pub fn take_until(&self, wanted: usize, pause: Duration) -> Result<usize, Duration> {
+        self.take_early(wanted, Instant::now(), BURST.max(pause))
+    }
+
     fn take_at(&self, wanted: usize, now: Instant) -> Result<usize, Duration> {
+        self.take_early(wanted, now, BURST)
+    }
+
+    /// Messages may be taken so much before they are due.
+    fn take_early(&self, wanted: usize, now: Instant, most: Duration) -> Result<usize, Duration> {
         let mut clock = self.locked();
         let Some(gap) = self.gap(&clock) else { return Err(NOTHING_OURS) };
         let mut taken = 0;
         while taken < wanted {
             let early = clock.next_take.saturating_duration_since(now);
-            if early > BURST {
-                return if taken > 0 { Ok(taken) } else { Err(early - BURST) };
+            if early > most {
+                return if taken > 0 { Ok(taken) } else { Err(early - most) };
             }
             clock.next_take = clock.next_take.max(now) + gap;
             taken += 1;
@@ -236,6 +246,20 @@ mod tests {
     #[test]
     fn a_fast_rate_comes_in_batches_of_a_few_milliseconds() {
         assert_eq!(Pace::new(2_000.0).unwrap().take_at(1_000, Instant::now() + SECOND), Ok(40));
+    }
+
+    #[test]
+    fn whoever_comes_only_now_and_then_gets_what_leaves_meanwhile_and_the_rate_is_used_up() {
+        let (pace, pause) = (Pace::new(10.0).unwrap(), Duration::from_millis(200));
+        let start = Instant::now() + SECOND;
+        let mut leaves = Vec::new();
+        for now in (0..50).map(|nth| start + nth * pause) {
+            let taken = pace.take_early(50, now, pause).unwrap_or_default();
+            leaves.extend((0..taken).map(|_| now + pace.turn_at(now)));
+        }
+        leaves.sort();
+        assert!(leaves.len() >= 95, "{} in 10 s", leaves.len());
+        assert!(most_in_a_second(&leaves) <= 10);
     }
 
     #[test]
