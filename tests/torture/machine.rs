@@ -8,7 +8,7 @@ use ecar_sms::gateway::Script;
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node, text};
 use crate::stage::{Ladder, Stage};
-use crate::support::{World, until};
+use crate::support::{AT_ANY_HOUR, World, until};
 
 /// What a daemon may take, KiB.
 const MEMORY_KIB: u64 = 64 * 1024;
@@ -71,6 +71,7 @@ pub async fn clocks(scale: Scale) -> Verdict {
     let world = World::at(DATABASE.to_owned(), node::url(&[&server], DATABASE), Script::default()).await;
     world.batch(include_str!("../../sql/demo/garage.sql")).await;
     world.ok(["install"]).await;
+    world.batch(AT_ANY_HOUR).await;
     let mut stage = Stage::on(world, scale, Ladder::LookUp).await;
     let start = |stage: &Stage| {
         let mut command = stage.world.command(["run"]);

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use crate::fault::{Scale, Verdict};
 use crate::node::{self, DATABASE, Node};
 use crate::stage::{Ladder, Stage};
-use crate::support::World;
+use crate::support::{AT_ANY_HOUR, World};
 
 /// The daemon must send again by itself this long after the server is back.
 const GOES_ON: Duration = Duration::from_secs(10);
@@ -72,6 +72,7 @@ pub async fn failovers(scale: Scale) -> Verdict {
     let mut world = World::at(DATABASE.to_owned(), node::url(&[&primary], DATABASE), Script::default()).await;
     world.batch(include_str!("../../sql/demo/garage.sql")).await;
     world.ok(["install"]).await;
+    world.batch(AT_ANY_HOUR).await;
     let mut standby = Node::standby_of(&primary).await;
     primary.wait_for_standby().await;
     world.url = node::url(&[&primary, &standby], DATABASE);
