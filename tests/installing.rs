@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use ecar_sms::gateway::Script;
-use support::{BARE, World, server, shown, until};
+use support::{AT_ANY_HOUR, BARE, World, server, shown, until};
 
 /// A garage without anything of ours.
 async fn bare() -> World {
@@ -203,6 +203,7 @@ fn invoice(number: i64, final_amount: &str) -> String {
 /// Everything that the daemon does, as this world's DATABASE_URL has it: each kind of message, and each thing that staff ask
 /// for.
 async fn a_day_of_the_daemon(world: &World) {
+    world.batch(AT_ANY_HOUR).await;
     for (number, status) in [(1, "in_progress"), (2, "scheduled"), (3, "in_progress"), (4, "in_progress")] {
         world.service(number, &format!("20 000 00{number}"), status).await;
     }
