@@ -397,17 +397,27 @@ async fn install_mends_an_installation_that_lost_a_trigger_or_function_and_says_
     world.ok(["install"]).await;
     assert_eq!(schema(&world).await, installed);
 
-    // The triggers of earlier versions fired for each row.
-    world
-        .batch(
-            "DROP TRIGGER sms_garage_service ON core_service; DROP TRIGGER sms_garage_service_born ON core_service;
-             DROP TRIGGER sms_garage_invoice ON core_invoice;
-             CREATE TRIGGER sms_garage_service AFTER INSERT OR UPDATE ON core_service FOR EACH ROW EXECUTE FUNCTION sms_garage_service();
-             CREATE TRIGGER sms_garage_invoice AFTER INSERT ON core_invoice FOR EACH ROW EXECUTE FUNCTION sms_garage_invoice();",
-        )
-        .await;
-    world.ok(["install"]).await;
-    assert_eq!(schema(&world).await, installed);
+    // Triggers of earlier versions: one for both events, and such that fire once a statement.
+    let rows = "REFERENCING NEW TABLE AS sms_now";
+    for (update, invoice) in [
+        ("INSERT OR UPDATE ON core_service FOR EACH ROW".to_owned(), "ON core_invoice FOR EACH ROW".to_owned()),
+        (
+            format!("UPDATE ON core_service {rows} OLD TABLE AS sms_was FOR EACH STATEMENT"),
+            format!("ON core_invoice {rows} FOR EACH STATEMENT"),
+        ),
+    ] {
+        world
+            .batch(&format!(
+                "DROP TRIGGER sms_garage_service ON core_service; DROP TRIGGER sms_garage_service_born ON core_service;
+                 DROP TRIGGER sms_garage_invoice ON core_invoice;
+                 CREATE TRIGGER sms_garage_service AFTER {update} EXECUTE FUNCTION sms_garage_service();
+                 CREATE TRIGGER sms_garage_invoice AFTER INSERT {invoice} EXECUTE FUNCTION sms_garage_invoice();"
+            ))
+            .await;
+        assert_ne!(schema(&world).await, installed);
+        world.ok(["install"]).await;
+        assert_eq!(schema(&world).await, installed);
+    }
 
     world.batch("DROP TABLE sms_outbox CASCADE").await;
     let output = world.run(["install"]).await;

@@ -4,12 +4,16 @@
 -- for a lock of ours 300 ms at most, once a transaction, and 10 ms in each later statement of it; it names no column outside
 -- a function body, so that ALTER TABLE and migrations of the application are never refused; and it needs no right of the
 -- application's role on our tables.
-
--- The triggers fire once a statement, with its rows as they were (sms_was) and as they are (sms_now): what a statement costs more
--- hardly grows with its rows, and all its events come in one INSERT and one subtransaction. Each first does it the cheap way, with
--- columns by name. Where that fails, for whatever reason (a column is gone or has another type, our table is not what it should
--- be), it is undone, and the rows are looked at one by one, with care, through to_jsonb. What each of these things costs stands in
--- docs/adr/0012-triggers.md.
+--
+-- Most statements are saves without an event, so the trigger functions do nothing before they have looked: no SET, no query, no rows
+-- gathered. What each of these things costs stands in docs/adr/0012-triggers.md. An event goes the cheap way first, with columns by
+-- name. Where that fails, for whatever reason (a column is gone or has another type, our table is not what it should be), it is undone,
+-- and the row is looked at once more, with care, through to_jsonb.
+--
+-- The trigger functions run with their owner's rights and, without a SET, with the session's search_path, which may lead anywhere. So
+-- they and sms_garage_event write every name, type and operator out. They use nothing that looks up an operator by itself: no IN,
+-- BETWEEN, LIKE, IS DISTINCT FROM, NULLIF, nor CASE with an operand. tests/security.rs gives them a search_path full of traps.
+-- The garage's schema is called ecar_sms_home here, and by its name from the end of this file on.
 
 -- Adds one row, with care. A lock_timeout of its own, because the application's may be 0 (for ever). A constraint on our table that is
 -- checked at the end of the transaction is checked here: there it would fail the application's COMMIT.
@@ -63,159 +67,135 @@ LANGUAGE sql IMMUTABLE SET search_path FROM CURRENT AS $$
   SELECT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'sms_outbox'::regclass AND c.condeferrable)
 $$;
 
--- Services that become completed, by INSERT or by a change of their status. A save that leaves the status alone is none.
-CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
-DECLARE
-  found_one boolean;
-  queued boolean := false;
-  event     record;
+-- Adds one event the cheap way, and wakes the daemon if it sleeps. Raises where care is needed.
+CREATE OR REPLACE FUNCTION sms_garage_event(kind text, source_id bigint) RETURNS void
+LANGUAGE plpgsql SET lock_timeout = '300ms' AS $$
 BEGIN
+  IF source_id IS NULL OR pg_catalog.current_setting('ecar_sms.gave_up', true) OPERATOR(pg_catalog.<>) '' THEN
+    RAISE EXCEPTION 'no id, or an earlier statement of this transaction has waited already';
+  END IF;
+  INSERT INTO ecar_sms_home.sms_outbox (kind, source_id, requested_by) SELECT kind, source_id, NULL WHERE NOT ecar_sms_home.sms_outbox_defers();
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'a constraint of the outbox is checked at the end of the transaction';
+  END IF;
+  IF pg_catalog.pg_sequence_last_value('ecar_sms_home.sms_wake'::pg_catalog.regclass) OPERATOR(pg_catalog.=) 1
+     AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5 THEN
+    PERFORM pg_catalog.pg_notify('sms_outbox', '');
+  END IF;
+END $$;
+
+-- Looks at one row with care: whether it is an event, and if so, adds it. `was` is the row before an UPDATE.
+CREATE OR REPLACE FUNCTION sms_garage_care(kind text, op text, was jsonb, is_now jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  noun text := CASE kind WHEN 'service_completed' THEN 'service' ELSE 'invoice' END;
+BEGIN
+  IF kind = 'service_completed' THEN
+    IF NOT is_now ? 'status' THEN
+      RAISE WARNING 'ecar-sms: no message was queued for service %: its column status is gone', is_now ->> 'id';
+      RETURN;
+    ELSIF is_now ->> 'status' IS DISTINCT FROM 'completed' OR was ->> 'status' = 'completed' THEN
+      RETURN;
+    END IF;
+  END IF;
   BEGIN
-    -- The cheap look, with which most statements end; and one without events does not even touch the outbox.
-    SELECT true INTO found_one FROM sms_now n WHERE n.status = 'completed';
-    IF found_one AND TG_OP = 'UPDATE' THEN
-      SELECT true INTO found_one FROM sms_now n WHERE n.status = 'completed' AND n.id NOT IN (SELECT w.id FROM sms_was w WHERE w.status = 'completed');
-    END IF;
-    IF found_one IS NULL THEN
-      RETURN NULL;
-    END IF;
-    IF current_setting('ecar_sms.gave_up', true) <> '' THEN
-      RAISE EXCEPTION 'an earlier statement of this transaction has waited already';
-    END IF;
-    IF TG_OP = 'UPDATE' THEN
-      -- Plain SQL does not touch updated_at: a change is an event, whatever it says.
-      INSERT INTO sms_outbox (kind, source_id, requested_by)
-      SELECT 'service_completed', n.id, NULL FROM sms_now n
-      WHERE n.status = 'completed' AND n.id NOT IN (SELECT w.id FROM sms_was w WHERE w.status = 'completed')
-        AND NOT sms_outbox_defers();
-    ELSE
-      INSERT INTO sms_outbox (kind, source_id, requested_by, state, reason, detail)
-      SELECT 'service_completed', n.id, NULL, CASE WHEN h.history THEN 'held' ELSE 'queued' END, CASE WHEN h.history THEN 'restored' END,
-             CASE WHEN h.history THEN 'the row was written at ' || left(n.updated_at::text, 40) || ' and loaded later' END
-      FROM sms_now n, LATERAL (SELECT CASE WHEN n.updated_at > clock_timestamp() - interval '1 minute' THEN false
-                                           ELSE sms_garage_is_history('service_completed', n.updated_at::text) END AS history OFFSET 0) h
-      WHERE n.status = 'completed' AND NOT sms_outbox_defers();
-    END IF;
-    IF FOUND THEN
-      queued := true;
-      IF pg_sequence_last_value('sms_wake'::regclass) = 1 AND pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_notify('sms_outbox', '');
-      END IF;
-      RETURN NULL;
-    END IF;
+    -- Plain SQL does not touch updated_at: a change is an event, whatever it says.
+    PERFORM sms_garage_enqueue(kind, (is_now ->> 'id')::bigint, CASE WHEN op = 'INSERT' THEN is_now ->> CASE kind WHEN 'service_completed' THEN 'updated_at' ELSE 'created_at' END END);
   EXCEPTION
     WHEN lock_not_available THEN
-      IF NOT queued THEN
-        PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-      END IF;
+      PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
+      RAISE WARNING 'ecar-sms: no message was queued for % %: %', noun, is_now ->> 'id', SQLERRM;
+      RETURN;
     WHEN OTHERS THEN
-      NULL;
+      RAISE WARNING 'ecar-sms: no message was queued for % %: %', noun, is_now ->> 'id', SQLERRM;
+      RETURN;
   END;
   BEGIN
-    FOR event IN EXECUTE CASE TG_OP
-        WHEN 'INSERT' THEN 'SELECT to_jsonb(n) AS row, NULL AS was, to_jsonb(n) ->> ''updated_at'' AS written_at FROM sms_now n'
-        ELSE 'SELECT n.row, w.row ->> ''status'' AS was, NULL AS written_at
-              FROM (SELECT to_jsonb(r) AS row, row_number() OVER () AS nth FROM sms_now r) n
-              JOIN (SELECT to_jsonb(r) AS row, row_number() OVER () AS nth FROM sms_was r) w USING (nth) ORDER BY nth' END
-    LOOP
-      BEGIN
-        IF NOT event.row ? 'status' THEN
-          RAISE WARNING 'ecar-sms: no message was queued for service %: its column status is gone', event.row ->> 'id';
-        ELSIF event.row ->> 'status' = 'completed' AND event.was IS DISTINCT FROM 'completed' THEN
-          PERFORM sms_garage_enqueue('service_completed', (event.row ->> 'id')::bigint, event.written_at);
-        END IF;
-      EXCEPTION
-        WHEN lock_not_available THEN
-          PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-          RAISE WARNING 'ecar-sms: no message was queued for service %: %', event.row ->> 'id', SQLERRM;
-        WHEN OTHERS THEN
-          RAISE WARNING 'ecar-sms: no message was queued for service %: %', event.row ->> 'id', SQLERRM;
-      END;
-    END LOOP;
+    IF (SELECT last_value FROM sms_wake) = 1 THEN
+      PERFORM pg_notify('sms_outbox', '');
+    END IF;
   EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'ecar-sms: no message was queued for any service of this statement: %', SQLERRM;
+    RAISE WARNING 'ecar-sms: no wake-up was sent, the message waits for the next poll: %', SQLERRM;
   END;
-  -- Queued and undone means that the flag could not be read.
-  IF queued THEN
-    RAISE WARNING 'ecar-sms: no wake-up was sent, the messages wait for the next poll';
-  ELSIF current_setting('ecar_sms.gave_up', true) IS DISTINCT FROM statement_timestamp()::text THEN
+END $$;
+
+-- Services that become completed, by INSERT or by a change of their status. A save that leaves the status alone is none, and
+-- ends at the first comparison. What a trigger of this kind returns is not looked at; NEW is what costs least.
+CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  which pg_catalog.text;
+BEGIN
+  BEGIN
+    IF NEW.status OPERATOR(pg_catalog.=) 'completed' THEN
+      IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        IF NEW.updated_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval) THEN
+          -- This may be history being loaded.
+          PERFORM ecar_sms_home.sms_garage_care('service_completed', TG_OP, NULL, pg_catalog.to_jsonb(NEW));
+        ELSE
+          PERFORM ecar_sms_home.sms_garage_event('service_completed', NEW.id);
+        END IF;
+      ELSIF (OLD.status OPERATOR(pg_catalog.=) 'completed') IS NOT TRUE THEN
+        PERFORM ecar_sms_home.sms_garage_event('service_completed', NEW.id);
+      END IF;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
     BEGIN
-      IF (SELECT last_value FROM sms_wake) = 1 THEN
-        PERFORM pg_notify('sms_outbox', '');
+      which := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
+      IF SQLSTATE OPERATOR(pg_catalog.=) '55P03' THEN
+        PERFORM pg_catalog.set_config('ecar_sms.gave_up', pg_catalog.statement_timestamp()::pg_catalog.text, true);
+      END IF;
+      IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        PERFORM ecar_sms_home.sms_garage_care('service_completed', TG_OP, NULL, pg_catalog.to_jsonb(NEW));
+      ELSE
+        PERFORM ecar_sms_home.sms_garage_care('service_completed', TG_OP, pg_catalog.to_jsonb(OLD), pg_catalog.to_jsonb(NEW));
       END IF;
     EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'ecar-sms: no wake-up was sent, the messages wait for the next poll: %', SQLERRM;
+      RAISE WARNING 'ecar-sms: no message was queued for service %: %', which, SQLERRM;
     END;
-  END IF;
-  RETURN NULL;
+  END;
+  RETURN NEW;
 END $$;
 
 -- New invoices. Their items may follow, so the amount is read when the message is claimed.
 CREATE OR REPLACE FUNCTION sms_garage_invoice() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '300ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-  queued boolean := false;
-  event     record;
+  which pg_catalog.text;
 BEGIN
   BEGIN
-    IF current_setting('ecar_sms.gave_up', true) <> '' THEN
-      RAISE EXCEPTION 'an earlier statement of this transaction has waited already';
+    IF NEW.created_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval) THEN
+      -- This may be history being loaded.
+      PERFORM ecar_sms_home.sms_garage_care('invoice_created', TG_OP, NULL, pg_catalog.to_jsonb(NEW));
+    ELSE
+      PERFORM ecar_sms_home.sms_garage_event('invoice_created', NEW.id);
     END IF;
-    INSERT INTO sms_outbox (kind, source_id, requested_by, state, reason, detail)
-    SELECT 'invoice_created', n.id, NULL, CASE WHEN h.history THEN 'held' ELSE 'queued' END, CASE WHEN h.history THEN 'restored' END,
-           CASE WHEN h.history THEN 'the row was written at ' || left(n.created_at::text, 40) || ' and loaded later' END
-    FROM sms_now n, LATERAL (SELECT CASE WHEN n.created_at > clock_timestamp() - interval '1 minute' THEN false
-                                         ELSE sms_garage_is_history('invoice_created', n.created_at::text) END AS history OFFSET 0) h
-    WHERE NOT sms_outbox_defers();
-    IF FOUND THEN
-      queued := true;
-      IF pg_sequence_last_value('sms_wake'::regclass) = 1 AND pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_notify('sms_outbox', '');
-      END IF;
-      RETURN NULL;
-    END IF;
-  EXCEPTION
-    WHEN lock_not_available THEN
-      IF NOT queued THEN
-        PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-      END IF;
-    WHEN OTHERS THEN
-      NULL;
-  END;
-  BEGIN
-    FOR event IN EXECUTE 'SELECT to_jsonb(n) AS row, to_jsonb(n) ->> ''created_at'' AS written_at FROM sms_now n'
-    LOOP
-      BEGIN
-        PERFORM sms_garage_enqueue('invoice_created', (event.row ->> 'id')::bigint, event.written_at);
-      EXCEPTION
-        WHEN lock_not_available THEN
-          PERFORM set_config('ecar_sms.gave_up', statement_timestamp()::text, true);
-          RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', event.row ->> 'id', SQLERRM;
-        WHEN OTHERS THEN
-          RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', event.row ->> 'id', SQLERRM;
-      END;
-    END LOOP;
   EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'ecar-sms: no message was queued for any invoice of this statement: %', SQLERRM;
-  END;
-  -- Queued and undone means that the flag could not be read.
-  IF queued THEN
-    RAISE WARNING 'ecar-sms: no wake-up was sent, the messages wait for the next poll';
-  ELSIF current_setting('ecar_sms.gave_up', true) IS DISTINCT FROM statement_timestamp()::text THEN
     BEGIN
-      IF (SELECT last_value FROM sms_wake) = 1 THEN
-        PERFORM pg_notify('sms_outbox', '');
+      which := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
+      IF SQLSTATE OPERATOR(pg_catalog.=) '55P03' THEN
+        PERFORM pg_catalog.set_config('ecar_sms.gave_up', pg_catalog.statement_timestamp()::pg_catalog.text, true);
       END IF;
+      PERFORM ecar_sms_home.sms_garage_care('invoice_created', TG_OP, NULL, pg_catalog.to_jsonb(NEW));
     EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'ecar-sms: no wake-up was sent, the messages wait for the next poll: %', SQLERRM;
+      RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', which, SQLERRM;
     END;
-  END IF;
-  RETURN NULL;
+  END;
+  RETURN NEW;
 END $$;
 
--- Created only when missing, or of a version before statements were looked at as a whole: a second install takes no lock on the
--- application's tables. Rows as they were and as they are can be had for one event in each trigger only.
+-- The garage's schema, by its name.
+DO $$
+DECLARE
+  f regprocedure;
+BEGIN
+  FOREACH f IN ARRAY ARRAY['sms_garage_event(text, bigint)', 'sms_garage_service()', 'sms_garage_invoice()']::regprocedure[] LOOP
+    EXECUTE replace(pg_get_functiondef(f), 'ecar_sms_home', quote_ident(current_schema()));
+  END LOOP;
+END $$;
+
+-- Created only when missing, or of a version that looked at statements as a whole: a second install takes no lock on the
+-- application's tables.
 DO $$
 DECLARE
   t record;
@@ -223,14 +203,15 @@ BEGIN
   FOR t IN
     SELECT w.*
     FROM (VALUES
-      ('core_service', 'sms_garage_service', 'UPDATE ON core_service REFERENCING OLD TABLE AS sms_was NEW TABLE AS sms_now', 'sms_garage_service'),
-      ('core_service', 'sms_garage_service_born', 'INSERT ON core_service REFERENCING NEW TABLE AS sms_now', 'sms_garage_service'),
-      ('core_invoice', 'sms_garage_invoice', 'INSERT ON core_invoice REFERENCING NEW TABLE AS sms_now', 'sms_garage_invoice')
-    ) AS w (tab, trigger_name, event, function_name)
+      ('core_service', 'sms_garage_service', 'UPDATE', 'sms_garage_service', 17),
+      ('core_service', 'sms_garage_service_born', 'INSERT', 'sms_garage_service', 5),
+      ('core_invoice', 'sms_garage_invoice', 'INSERT', 'sms_garage_invoice', 5)
+    -- tgtype: for each row 1, INSERT 4, UPDATE 16 (catalog/pg_trigger.h).
+    ) AS w (tab, trigger_name, event, function_name, kind_of_trigger)
     LEFT JOIN pg_trigger p ON p.tgrelid = w.tab::regclass AND p.tgname = w.trigger_name
-    WHERE p.tgnewtable IS NULL
+    WHERE p.tgtype IS DISTINCT FROM w.kind_of_trigger
   LOOP
     EXECUTE format('DROP TRIGGER IF EXISTS %I ON %I', t.trigger_name, t.tab);
-    EXECUTE format('CREATE TRIGGER %I AFTER %s FOR EACH STATEMENT EXECUTE FUNCTION %I()', t.trigger_name, t.event, t.function_name);
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %I FOR EACH ROW EXECUTE FUNCTION %I()', t.trigger_name, t.event, t.tab, t.function_name);
   END LOOP;
 END $$;

@@ -5,7 +5,7 @@ DECLARE
   role_name text := current_setting('ecar_sms.role', true);
   f regprocedure;
 BEGIN
-  FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'sms\_%' AND (p.prosecdef OR p.proname IN ('sms_garage_enqueue', 'sms_adopt')) LOOP
+  FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'sms\_%' AND (p.prosecdef OR p.proname IN ('sms_garage_enqueue', 'sms_garage_event', 'sms_garage_care', 'sms_adopt')) LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
   END LOOP;
   IF coalesce(role_name, '') = '' THEN

@@ -7,7 +7,7 @@ END $$;
 DROP VIEW IF EXISTS sms_message;
 DROP TABLE IF EXISTS sms_outbox, sms_history, sms_attempt, sms_event, sms_receipt, sms_reminder, sms_owner, sms_setting, sms_template, sms_contact, sms_consent, sms_optout_import, sms_inbound, sms_awaited, sms_quota, sms_installation, sms_migration;
 DROP SEQUENCE IF EXISTS sms_wake;
-DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_enqueue(text, bigint, text), sms_garage_is_history(text, text), sms_garage_facts(text[], bigint[]),
+DROP FUNCTION IF EXISTS sms_garage_service(), sms_garage_invoice(), sms_garage_enqueue(text, bigint), sms_garage_enqueue(text, bigint, text), sms_garage_is_history(text, text), sms_garage_event(text, bigint), sms_garage_care(text, text, jsonb, jsonb), sms_garage_facts(text[], bigint[]),
   sms_garage_remind(bigint, bigint), sms_garage_remind(text, text, bigint), sms_garage_withdraw(text, bigint), sms_reminder_withdraw(bigint[], text, text[]),
   sms_reminder_due(timestamptz, int, time, interval, text), sms_reminder_offsets(text), sms_garage_exists(text, bigint), sms_outbox_schedule(), sms_outbox_check(), sms_outbox_defers(), sms_outbox_wake(), sms_setting_check(),
   sms_set(text, text, text), sms_settle_by_hand(bigint, text, text, text), sms_resend(bigint, text), sms_cancel(bigint, text),

@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (10, "in_flight", include_str!("../../sql/migrations/0010_in_flight.sql")),
     (11, "receipts", include_str!("../../sql/migrations/0011_receipts.sql")),
     (12, "wake", include_str!("../../sql/migrations/0012_wake.sql")),
+    (13, "glance", include_str!("../../sql/migrations/0013_glance.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.
