@@ -4,6 +4,7 @@
 
 mod capcom6;
 mod contract;
+mod examples;
 mod infobip;
 mod l2t;
 mod local;
