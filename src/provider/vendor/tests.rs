@@ -9,6 +9,7 @@ mod infobip;
 mod l2t;
 mod local;
 mod orange;
+mod published;
 mod support;
 mod twilio;
 mod vonage;
