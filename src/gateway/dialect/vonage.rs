@@ -25,8 +25,8 @@ use crate::message::encoding::{Encoding, forces_ucs2, measure};
 const MAX_TEXT_CHARS: usize = 3_200;
 /// Longest reference of the client, characters.
 const MAX_REFERENCE_CHARS: usize = 40;
-/// Longest callback address, bytes.
-const MAX_CALLBACK_BYTES: usize = 2_048;
+/// Longest callback address, characters.
+const MAX_CALLBACK_CHARS: usize = 100;
 /// Shortest and longest time to live, ms.
 const TTL_MS: std::ops::RangeInclusive<u64> = 20_000..=604_800_000;
 /// The operator of every customer: Ooredoo in Tunisia.
@@ -34,7 +34,7 @@ const NETWORK: &str = "60503";
 /// Price of a segment.
 const PRICE: &str = "0.03330000";
 /// Fields of a request to send.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 27] = [
     "api_key",
     "api_secret",
     "sig",
@@ -60,6 +60,8 @@ const FIELDS: [&str; 25] = [
     "entity-id",
     "content-id",
     "trusted-recipient",
+    "trusted-number",
+    "pool-id",
 ];
 
 pub(super) struct Vonage;
@@ -178,7 +180,7 @@ impl Dialect for Vonage {
             return invalid("ttl");
         }
         let callback = get(call, "callback");
-        if callback.is_some_and(|url| url.len() > MAX_CALLBACK_BYTES || url::Url::parse(url).is_err()) {
+        if callback.is_some_and(|url| url.chars().count() > MAX_CALLBACK_CHARS || url::Url::parse(url).is_err()) {
             return Err(Refusal::new(23, "Invalid Callback URL"));
         }
         Ok(())

@@ -75,7 +75,7 @@ async fn a_text_that_is_not_declared_unicode_reaches_the_handset_with_question_m
 #[tokio::test]
 async fn what_vonage_refuses_is_answered_200_with_a_status() {
     let gateway = gateway("").await;
-    let (long, reference) = ("x".repeat(3_201), "r".repeat(41));
+    let (long, reference, far) = ("x".repeat(3_201), "r".repeat(41), format!("https://x/{}", "r".repeat(91)));
     for (name, value, status) in [
         ("to", "", "2"),
         ("text", "", "2"),
@@ -89,6 +89,7 @@ async fn what_vonage_refuses_is_answered_200_with_a_status() {
         ("text", long.as_str(), "12"),
         ("from", "Twelve chars", "15"),
         ("callback", "nowhere", "23"),
+        ("callback", far.as_str(), "23"),
         ("sig", "00", "32"),
     ] {
         let answer = post(&gateway, &with(name, value)).await;
@@ -96,7 +97,7 @@ async fn what_vonage_refuses_is_answered_200_with_a_status() {
         assert_eq!((answer.status, &message["status"]), (200, &json!(status)), "{name}: {}", answer.text);
         assert!(message["error-text"].is_string() && message["message-id"].is_null());
     }
-    assert_eq!((gateway.count(), gateway.stats().totals.taken), (13, 0));
+    assert_eq!((gateway.count(), gateway.stats().totals.taken), (14, 0));
     gateway.set_script(Script::parse("key = \"right\"\n[[rule]]\ncode = 9").unwrap());
     assert_eq!(post(&gateway, &HELLO).await.json()["messages"][0]["status"], "4");
     assert_eq!(post(&gateway, &with("api_secret", "right")).await.json()["messages"][0]["status"], "9");

@@ -4,10 +4,12 @@
 
 mod capcom6;
 mod contract;
+mod examples;
 mod infobip;
 mod l2t;
 mod local;
 mod orange;
+mod published;
 mod support;
 mod twilio;
 mod vonage;

@@ -5,7 +5,7 @@
 //!
 //! - Infobip 3.210.0: `/sms/3/messages`, `/sms/3/logs`, `/account/1/balance` (3.245.1)
 //! - SMSGate (capcom6): `/messages`, `/messages/{id}` of the app's own description
-//! - Vonage SMS 1.2.0, Account 1.0.4; Twilio 1.55.0
+//! - Vonage SMS 1.5.1, Account 1.0.4 of 2026; Twilio 1.55.0 and the one in its command line's library 8.3.2
 
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -91,14 +91,12 @@ const CAPCOM6_SEND: Shape = Fields(&[
 ]);
 
 const VONAGE_SEND: Shape = Fields(&[
-    ("api_key", true, Text(8, 8)),
-    ("api_secret", false, Text(6, 32)),
     ("from", true, ANY),
     ("to", true, Digits(7, 15)),
-    ("text", false, ANY),
+    ("text", true, ANY),
     ("type", false, Word(&["text", "binary", "unicode"])),
     ("client-ref", false, Text(0, 40)),
-    ("callback", false, ANY),
+    ("callback", false, Text(0, 100)),
 ]);
 
 const TWILIO_SEND: Shape =
@@ -153,11 +151,15 @@ fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Value
     Value::Object(pairs.into_iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>())
 }
 
-/// Whether a request is the operation that the document has: method, path, query, body and the proof of who asks.
+/// Whether a request is the operation that the document has: method, path, query, body and the proof of who asks, which stands nowhere else.
 fn check(seen: &Seen, (method, path): (&str, &str), query: &Shape, body: Option<&Shape>, proof: &str) {
     assert_eq!((seen.method.as_str(), seen.path.as_str()), (method, path));
     assert_eq!(misfit(query, &pairs(&seen.query)), None, "{seen:?}");
     assert!(seen.header("authorization").starts_with(proof), "{seen:?}");
+    for part in seen.query.values().chain([&seen.path, &seen.body]) {
+        // Its first characters, which no encoding changes.
+        assert!(!part.contains(&KEY[..10]), "{seen:?}");
+    }
     let Some(shape) = body else {
         assert_eq!(seen.body, "");
         return;
@@ -273,7 +275,7 @@ async fn vonages_requests_are_of_the_shape_that_it_publishes() {
     gateway.answers(200, "{}");
     made("vonage", config).ask_balance().await.unwrap_err();
     let balance = gateway.only_request();
-    // The document of 2022 has key and secret in the query; Vonage's pages and libraries of today have them here.
+    // The mirrored document of 2022 has key and secret in the query; the one that Vonage publishes now has them here.
     check(&balance, ("GET", "/account/get-balance"), &NOTHING, None, "Basic ");
     assert_eq!(balance.header("accept"), "application/json");
 }
@@ -316,6 +318,10 @@ fn a_request_of_another_shape_is_seen() {
     }
     let long = json!({ "id": "x".repeat(37), "textMessage": { "text": "x" }, "phoneNumbers": ["+21620000123"] });
     assert!(misfit(&CAPCOM6_SEND, &long).unwrap().starts_with("/id: "));
-    let plus = json!({ "api_key": "abcd1234", "from": "ECAR", "to": "+21620000123" });
-    assert!(misfit(&VONAGE_SEND, &plus).unwrap().starts_with("/to: "));
+    let vonage = |to: &str, callback: &str| json!({ "from": "ECAR", "to": to, "text": "x", "callback": callback });
+    assert_eq!(misfit(&VONAGE_SEND, &vonage("21620000123", PUSH_URL)), None);
+    assert!(misfit(&VONAGE_SEND, &vonage("+21620000123", PUSH_URL)).unwrap().starts_with("/to: "));
+    assert!(misfit(&VONAGE_SEND, &vonage("21620000123", &"x".repeat(101))).unwrap().starts_with("/callback: "));
+    let secret = json!({ "api_secret": KEY, "from": "ECAR", "to": "21620000123", "text": "x" });
+    assert_eq!(misfit(&VONAGE_SEND, &secret).as_deref(), Some("/api_secret: no such field"));
 }

@@ -18,7 +18,7 @@ const NOW: &str = "2026-03-02T11:03:04Z";
 const CODES: [(&str, &[u8]); 5] = [
     ("no_credit", &[9]),
     ("misconfigured", &[2, 3, 4, 8, 11, 14, 15, 23, 29, 32]),
-    ("rejected", &[6, 7, 12, 22, 33]),
+    ("rejected", &[6, 7, 12, 17, 22, 33]),
     ("throttled", &[1, 10]),
     ("unknown", &[5]),
 ];
@@ -110,8 +110,6 @@ async fn the_request_is_the_documented_form() {
         // base64 of account:key
         assert_eq!(request.header("authorization"), "Basic YWJjZDEyMzQ6YXV0aC10b2tlbi9vZj09dmVuZG9y");
         let expected = [
-            ("api_key", "abcd1234"),
-            ("api_secret", KEY),
             ("from", "ECAR"),
             ("to", "21620000123"),
             ("text", text),
