@@ -701,6 +701,47 @@ async fn a_second_signal_hastens_and_the_message_is_in_doubt() {
     assert_eq!(status_of(&world, id).await, "unknown");
 }
 
+/// A daemon at this rate whose provider was just tried with a message, so that the one entered after it has been claimed and waits for its turn.
+async fn waiting_for_its_turn(rate: &str) -> (World, Daemon, i64) {
+    let mut world = World::new().await;
+    world.set("SMS_GATEWAY_RATE", rate);
+    let daemon = world.daemon().await;
+    world.ok(["provider", "test", "gateway", "--to", "20 000 009"]).await;
+    assert_eq!(world.gateway.count(), 1);
+    let id = world.enqueue("20 000 001", "Bonjour").await;
+    world.status_becomes(id, "sending").await;
+    (world, daemon, id)
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_its_turn_when_signals_come_is_known_to_be_unsent() {
+    // One in ten seconds: none but the first leaves while this lasts.
+    let (world, mut daemon, id) = waiting_for_its_turn("0.1").await;
+    daemon.signal("TERM");
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    assert_eq!(world.gateway.count(), 1, "nothing has left");
+    assert_eq!(status_of(&world, id).await, "queued");
+    assert_eq!(world.count("SELECT count(*) FROM sms_attempt").await, 0);
+    let daemon = world.daemon().await;
+    world.status_becomes(id, "sent").await;
+    daemon.stop().await;
+    assert_eq!(world.received_by("+21620000001").len(), 1);
+    assert_eq!(world.count("SELECT count(*) FROM sms_message WHERE status = 'unknown'").await, 0);
+}
+
+#[tokio::test]
+async fn a_message_whose_turn_is_far_away_goes_back_and_leaves_in_its_time() {
+    let (world, daemon, id) = waiting_for_its_turn("0.25").await;
+    world.status_becomes(id, "queued").await;
+    world.status_becomes(id, "sent").await;
+    daemon.stop().await;
+    let received = world.gateway.received();
+    assert_eq!(received.len(), 2);
+    let gap_us = received[1].at_us() - received[0].at_us();
+    assert!(gap_us >= 4_000_000, "one in 4 s, and they came {gap_us} us apart");
+}
+
 #[tokio::test]
 async fn a_daemon_waiting_for_its_database_stops_at_once() {
     let mut world = World::new().await;

@@ -173,7 +173,12 @@ async fn send(desk: &Desk, provider: &Provider, wanted: Wanted<'_>, trial: &mut 
         segments: measure.segments,
         deadline: provider.timeout(),
     };
-    let outcome = provider.send(&outgoing).await;
+    let Some(clearance) = provider.clearance().await else {
+        trial.ok = false;
+        trial.steps.push("no message was sent: the rate has no room for one yet; try again later".to_owned());
+        return Ok(());
+    };
+    let outcome = provider.send(&outgoing, clearance).await;
     let shown = outgoing.discreet(&outcome);
     trial.ok &= outcome.word() == "accepted";
     let awaits = provider.awaits_receipts();

@@ -23,6 +23,13 @@ pub struct Lease {
     pub segment: Option<u32>,
 }
 
+impl Lease {
+    /// Whether what is left of it covers `needed`.
+    pub fn covers(&self, now: Instant, needed: Duration) -> bool {
+        self.ends.saturating_duration_since(now) >= needed
+    }
+}
+
 /// What the row says, as claimed.
 #[derive(Debug, Clone)]
 pub struct Row {

@@ -12,7 +12,8 @@
 //! customer may be put together ([`join`]); [`policy`](crate::message::policy) decides, the text is rendered and fitted. A row that cannot
 //! be sent is settled, deferred or held with a reason; it never blocks the next.
 //!
-//! **Send.** A request is written only when the rest of the lease covers the longest time it may take. Then exactly one
+//! **Send.** A request is written only when the rest of the lease covers the longest time it may take, and in its turn where the provider has a
+//! rate; until then the message is known to be unsent. Then exactly one
 //! [`Outcome`](crate::message::outcome::Outcome) follows. No transaction is open meanwhile.
 //!
 //! **Settle.** One settler task writes results, as many as have come in, fenced by the token. While results cannot be
@@ -32,6 +33,7 @@
 //! out, and [`rescue::unclaim`] frees them, since nothing was sent. A settlement: it is run again; the second run finds
 //! nothing, which is taken as done.
 
+mod begin;
 pub mod bulk;
 pub mod claim;
 pub mod clock;

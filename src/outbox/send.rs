@@ -1,7 +1,8 @@
 //! The senders: one for each claimed row, from facts to result, on a slot of its provider.
 //!
 //! A request is written only when the daemon is not stopping, the rest of the lease covers the longest time that it may
-//! take, and the journal, where there is one, says that it is about to be. Its answer is written there before anything else is done
+//! take, the provider's rate has room for it, and the journal, where there is one, says that it is about to be: what still waits for
+//! its turn is known to be unsent. Its answer is written there before anything else is done
 //! about it. The slot is free as soon as the provider has answered; the result goes to the settler. A panic here stops the
 //! daemon: what became of the message is not known, and its lease runs out.
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::clock::Clock;
 use super::fleet::Fleet;
@@ -31,7 +32,7 @@ use super::stage::{Armed, Claimed, RetryRules};
 use super::waiting::{Seat, Waiting};
 use crate::crash;
 use crate::db::Database;
-use crate::journal::{Answered, Begun, Journal, Key};
+use crate::journal::{Answered, Journal, Key};
 use crate::message::kind::Kind;
 use crate::message::outcome::Outcome;
 use crate::message::reason::Reason;
@@ -40,7 +41,7 @@ use crate::provider::circuit::Admission;
 use crate::provider::outgoing::Outgoing;
 use crate::provider::router::Router;
 use crate::provider::slots::Ticket;
-use crate::provider::{Provider, Providers};
+use crate::provider::{Clearance, Provider, Providers};
 
 /// Pause of a message whose lost attempt is still under way in this process.
 const RETURNED_PAUSE: Duration = Duration::from_secs(1);
@@ -260,7 +261,7 @@ impl Desk {
     }
 
     /// Whether rows that were claimed may still be sent: not when the provider was seen to fail since.
-    fn may_go_on(&self) -> bool {
+    pub(super) fn may_go_on(&self) -> bool {
         !self.shared.stop.is_cancelled() && (self.probes || self.provider.admission(Instant::now()) == Admission::All)
     }
 
@@ -274,11 +275,11 @@ impl Desk {
     }
 
     /// So many messages were not sent after all.
-    fn unsent(&self, messages: usize) {
+    pub(super) fn unsent(&self, messages: usize) {
         self.unsent.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Of rows with slots those that may be sent now, written down in the journal together.
+    /// Of rows with slots those that may be sent now, written down in the journal together where there is no rate to wait for.
     async fn ready(&self, seated: Vec<Seat>) -> Vec<(Armed, Ticket)> {
         let mut armed = Vec::with_capacity(seated.len());
         for (informed, ticket) in seated {
@@ -292,16 +293,7 @@ impl Desk {
                 }
             }
         }
-        if let Err(problem) = self.write_down(&mut armed) {
-            // The claim promised a journal: without it nothing may be sent.
-            debug!(error = %problem, messages = armed.len(), "the journal failed; these messages go back unsent");
-            self.provider.circuit().not_probed(Instant::now());
-            self.unsent(armed.len());
-            for (one, _ticket) in armed.drain(..) {
-                self.shared.settler.record(one.give_back()).await;
-            }
-        }
-        armed
+        if self.provider.unlimited().is_some() { self.enter(armed).await } else { armed }
     }
 
     fn arm(&self, informed: Informed) -> Result<Armed, Finished> {
@@ -342,48 +334,13 @@ impl Desk {
         }
     }
 
-    /// Enters attempts that are about to be made into the journal and the memory.
-    fn write_down(&self, armed: &mut [(Armed, Ticket)]) -> std::io::Result<()> {
-        if armed.is_empty() {
-            return Ok(());
-        }
-        crash::point(crash::BEFORE_JOURNAL_BEGIN);
-        if self.journaled {
-            let entries: Vec<Begun> = armed.iter().map(|(one, _)| self.begun(one)).collect();
-            let segment = self.shared.journal.begin(&entries)?;
-            for (one, _) in armed.iter_mut() {
-                one.journaled(segment);
-            }
-        }
-        crash::point(crash::AFTER_JOURNAL_BEGIN);
-        for (one, _) in armed.iter() {
-            let (lease, created_us) = (one.lease(), one.row().created_at.as_microsecond());
-            self.shared.recall.remember(lease.id, created_us, lease.attempt, Memory::UnderWay);
-        }
-        Ok(())
-    }
-
-    fn begun(&self, armed: &Armed) -> Begun {
-        let (lease, rendered) = (armed.lease(), armed.rendered());
-        Begun {
-            key: Key { id: lease.id, token: lease.token },
-            attempt: lease.attempt,
-            created_us: armed.row().created_at.as_microsecond(),
-            provider: self.provider.name().to_owned(),
-            recipient: rendered.recipient.clone(),
-            lang: rendered.lang.clone(),
-            body: rendered.body.clone(),
-            encoding: rendered.encoding.as_str().to_owned(),
-            segments: rendered.segments,
-        }
-    }
-
-    /// One message, from its request to its result; then the next of the batch on the same slot. The slot is free as soon as the provider has
+    /// One message, from its turn to its result; then the next of the batch on the same slot. The slot is free as soon as the provider has
     /// answered.
     async fn handle(self: Arc<Self>, armed: Armed, ticket: Ticket, waiting: Arc<Waiting>) {
         let mut seated = Some((armed, ticket));
         while let Some((armed, ticket)) = seated {
-            let finished = self.send(armed).await;
+            let Some((armed, ticket, clearance)) = self.cleared(armed, ticket).await else { return };
+            let finished = self.send(armed, clearance).await;
             if let Err(finished) = self.shared.settler.try_record(finished) {
                 drop(ticket);
                 self.shared.settler.record(finished).await;
@@ -397,7 +354,7 @@ impl Desk {
         }
     }
 
-    async fn send(&self, armed: Armed) -> Finished {
+    async fn send(&self, armed: Armed, clearance: Clearance) -> Finished {
         let rendered = armed.rendered();
         let outgoing = Outgoing {
             reference: armed.reference(),
@@ -410,7 +367,7 @@ impl Desk {
         let begun = Instant::now();
         let outcome = tokio::select! {
             // On the heap: the way through the HTTP client is long, and would be moved with every step up to here.
-            outcome = Box::pin(self.provider.send(&outgoing)) => outcome,
+            outcome = Box::pin(self.provider.send(&outgoing, clearance)) => outcome,
             () = self.shared.hasten.cancelled() => {
                 Outcome::Unknown { detail: "the daemon was told to stop at once while the request was under way".to_owned() }
             }

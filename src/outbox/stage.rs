@@ -226,11 +226,7 @@ impl Ready {
     /// # Errors
     /// The row, on its way back to the queue, unsent.
     pub fn arm(self, now: Instant, needed: Duration) -> Result<Armed, Finished> {
-        if self.claimed.lease.ends.saturating_duration_since(now) >= needed {
-            Ok(Armed { ready: self })
-        } else {
-            Err(self.give_back())
-        }
+        if self.claimed.lease.covers(now, needed) { Ok(Armed { ready: self }) } else { Err(self.give_back()) }
     }
 
     /// Back to the queue, unsent.

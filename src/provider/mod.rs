@@ -29,7 +29,7 @@ use health::Health;
 use inquiry::{DEFAULT_ABSENT_AFTER, Finding, Inquiry};
 use log::{LogConfig, LogProvider};
 use outgoing::Outgoing;
-use pace::Pace;
+use pace::{Pace, Turn};
 use receipt::{Delivery, Push, PushError, Pushed, Receipt};
 use route::RouteConfig;
 use secrecy::ExposeSecret as _;
@@ -73,6 +73,11 @@ pub struct Provider {
     credit: Credit,
     circuit: Mutex<Circuit>,
 }
+
+/// That one message may leave now: the rate has room for it, and counts it. Nothing is sent without.
+#[derive(Debug)]
+#[must_use = "the rate is used by it"]
+pub struct Clearance(Option<Turn>);
 
 impl Provider {
     /// An HTTP gateway.
@@ -273,11 +278,21 @@ impl Provider {
         self.pace.as_ref()
     }
 
-    /// Sends one message, when the rate has room for it.
-    pub async fn send(&self, message: &Outgoing) -> Outcome {
-        if let Some(pace) = &self.pace {
-            pace.turn().await;
+    /// For any message at any time, where there is no rate.
+    pub fn unlimited(&self) -> Option<Clearance> {
+        self.pace.is_none().then_some(Clearance(None))
+    }
+
+    /// Waits until the rate has room for a message. `None`: it has none within 2 s.
+    pub async fn clearance(&self) -> Option<Clearance> {
+        match &self.pace {
+            Some(pace) => pace.turn().await.map(|turn| Clearance(Some(turn))),
+            None => Some(Clearance(None)),
         }
+    }
+
+    /// Sends one message, at once.
+    pub async fn send(&self, message: &Outgoing, Clearance(turn): Clearance) -> Outcome {
         let under_way = self.health.begin(Instant::now());
         let outcome = match &self.adapter {
             Adapter::Generic(http) => http.send(message).await,
@@ -285,6 +300,9 @@ impl Provider {
             Adapter::Smpp(smpp) => smpp.send(message).await,
         };
         under_way.ended(&outcome, Instant::now());
+        if let (Some(pace), Some(turn)) = (&self.pace, &turn) {
+            pace.answered(turn, matches!(outcome, Outcome::Accepted { .. }));
+        }
         outcome
     }
 
