@@ -20,12 +20,13 @@ const NO_TRIGGERS: &str =
 /// The functions as they are installed, without their NOTIFY.
 const NO_NOTIFY: &str = r"DO $$
 DECLARE
-  name regproc;
+  f regprocedure;
+  notify CONSTANT text := 'PERFORM (pg_catalog\.)?pg_notify\(''sms_outbox'', ''''\)';
 BEGIN
-  FOREACH name IN ARRAY ARRAY['sms_garage_service', 'sms_garage_invoice']::regproc[] LOOP
-    ASSERT pg_get_functiondef(name) LIKE '%PERFORM pg_notify(%', name || ' sends no NOTIFY';
-    EXECUTE replace(pg_get_functiondef(name), 'PERFORM pg_notify(''sms_outbox'', '''')', 'NULL');
-    ASSERT pg_get_functiondef(name) NOT LIKE '%pg_notify(%', name || ' still sends a NOTIFY';
+  FOREACH f IN ARRAY ARRAY['sms_garage_event(text, bigint)', 'sms_garage_care(text, text, jsonb, jsonb)']::regprocedure[] LOOP
+    ASSERT pg_get_functiondef(f) ~ notify, f || ' sends no NOTIFY';
+    EXECUTE regexp_replace(pg_get_functiondef(f), notify, 'NULL', 'g');
+    ASSERT pg_get_functiondef(f) !~ 'pg_notify\(', f || ' still sends a NOTIFY';
   END LOOP;
 END $$";
 /// As the daemon leaves the wake flag while it sleeps: an event sends a NOTIFY. Otherwise it is at work, and an event sends none.

@@ -120,11 +120,12 @@ BEGIN
 END $$;
 
 -- Services that become completed, by INSERT or by a change of their status. A save that leaves the status alone is none, and
--- ends at the first comparison. What a trigger of this kind returns is not looked at; NEW is what costs least.
+-- ends at the first comparison. What a trigger of this kind returns is not looked at: a variable that is NULL costs least, as NULL
+-- itself is an expression that every transaction makes ready anew.
 CREATE OR REPLACE FUNCTION sms_garage_service() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-  which pg_catalog.text;
+  nothing pg_catalog.text;
 BEGIN
   BEGIN
     IF NEW.status OPERATOR(pg_catalog.=) 'completed' THEN
@@ -140,8 +141,10 @@ BEGIN
       END IF;
     END IF;
   EXCEPTION WHEN OTHERS THEN
+    DECLARE
+      named pg_catalog.text;
     BEGIN
-      which := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
+      named := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
       IF SQLSTATE OPERATOR(pg_catalog.=) '55P03' THEN
         PERFORM pg_catalog.set_config('ecar_sms.gave_up', pg_catalog.statement_timestamp()::pg_catalog.text, true);
       END IF;
@@ -151,17 +154,17 @@ BEGIN
         PERFORM ecar_sms_home.sms_garage_care('service_completed', TG_OP, pg_catalog.to_jsonb(OLD), pg_catalog.to_jsonb(NEW));
       END IF;
     EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'ecar-sms: no message was queued for service %: %', which, SQLERRM;
+      RAISE WARNING 'ecar-sms: no message was queued for service %: %', named, SQLERRM;
     END;
   END;
-  RETURN NEW;
+  RETURN nothing;
 END $$;
 
 -- New invoices. Their items may follow, so the amount is read when the message is claimed.
 CREATE OR REPLACE FUNCTION sms_garage_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-  which pg_catalog.text;
+  nothing pg_catalog.text;
 BEGIN
   BEGIN
     IF NEW.created_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval) THEN
@@ -171,17 +174,19 @@ BEGIN
       PERFORM ecar_sms_home.sms_garage_event('invoice_created', NEW.id);
     END IF;
   EXCEPTION WHEN OTHERS THEN
+    DECLARE
+      named pg_catalog.text;
     BEGIN
-      which := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
+      named := pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.->>) 'id';
       IF SQLSTATE OPERATOR(pg_catalog.=) '55P03' THEN
         PERFORM pg_catalog.set_config('ecar_sms.gave_up', pg_catalog.statement_timestamp()::pg_catalog.text, true);
       END IF;
       PERFORM ecar_sms_home.sms_garage_care('invoice_created', TG_OP, NULL, pg_catalog.to_jsonb(NEW));
     EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', which, SQLERRM;
+      RAISE WARNING 'ecar-sms: no message was queued for invoice %: %', named, SQLERRM;
     END;
   END;
-  RETURN NEW;
+  RETURN nothing;
 END $$;
 
 -- The garage's schema, by its name.
