@@ -35,6 +35,9 @@ const ASLEEP: &str = "SELECT setval('sms_wake', 1)";
 /// A gateway of this pace keeps the daemon from taking the CPU that pgbench needs.
 const PACE: Duration = Duration::from_millis(50);
 
+/// The daemon looks so often that it has the same work with and without NOTIFY.
+const OFTEN: &str = "[sending]\npoll_interval = \"100ms\"\n";
+
 /// Statements timed in one go, before it is the other's turn.
 const BLOCK: usize = 100;
 
@@ -134,7 +137,8 @@ async fn commits(size: Size) {
                     if backlog > 0 {
                         enqueue(&garage, Kind::Campaign, 100_000, backlog).await;
                     }
-                    let daemon = stage.daemon(&garage, &Settings::default(), PACE).await;
+                    let settings = Settings { config: OFTEN, ..Settings::default() };
+                    let daemon = stage.daemon(&garage, &settings, PACE).await;
                     rates.push(pgbench(&stage, &garage, clients, transactions(clients)).await);
                     daemon.end().await;
                     stage.discard(garage).await;

@@ -11,7 +11,7 @@ pub async fn run(size: Size) {
     let messages = size.of(80_000, 8_000);
     let stage = Stage::set(true, 1).await;
     let mut rates = [const { Vec::new() }; DAEMONS.len()];
-    for round in 1..=size.of(2, 1) {
+    for round in 1..=size.of(4, 1) {
         for (daemons, rates) in DAEMONS.into_iter().zip(&mut rates) {
             progress(&format!("round {round}: {daemons} daemons"));
             let garage = stage.garage().await;

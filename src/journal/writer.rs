@@ -14,7 +14,7 @@ use super::entry::{Answered, Begun, Head, Written};
 use super::{LOCK, REOPEN_EVERY, SEGMENT_BYTES, SEGMENT_ENDING};
 
 /// A journal being written, or the knowledge that there is none. Lines are short and go to the kernel's memory, so they are written
-/// where they come up, under a lock that is never held across an await.
+/// where they come up, under a lock that is never held across an await, nor while a line is made.
 #[derive(Debug)]
 pub struct Journal {
     inner: Mutex<Option<Inner>>,
@@ -96,12 +96,12 @@ impl Journal {
     /// # Errors
     /// Nothing of this may be sent, when the claim said that the journal was usable.
     pub fn begin(&self, entries: &[Begun]) -> io::Result<Option<u32>> {
-        let mut guard = self.locked();
-        let Some(inner) = guard.as_mut() else { return Ok(None) };
         let mut text = Vec::with_capacity(entries.len() * 400);
         for entry in entries {
             push(&mut text, &Written::Begun(entry))?;
         }
+        let mut guard = self.locked();
+        let Some(inner) = guard.as_mut() else { return Ok(None) };
         inner.append(&text)?;
         *inner.open.entry(inner.segment).or_default() += entries.len();
         Ok(Some(inner.segment))
@@ -109,13 +109,13 @@ impl Journal {
 
     /// Writes what came of a request. A failure costs nothing but certainty after a kill.
     pub fn answered(&self, entry: Answered) {
+        let mut text = Vec::with_capacity(200);
+        let line = push(&mut text, &Written::Answered(&entry));
         let mut guard = self.locked();
         let Some(inner) = guard.as_mut() else { return };
         if matches!(inner.state, State::Writing { .. }) {
-            let mut text = Vec::with_capacity(200);
-            let written = push(&mut text, &Written::Answered(&entry)).and_then(|()| inner.append(&text));
             // `append` has said so, once.
-            drop(written);
+            drop(line.and_then(|()| inner.append(&text)));
         }
     }
 

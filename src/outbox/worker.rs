@@ -41,8 +41,8 @@ const CLAIM_LIMIT: usize = 500;
 /// At full speed: what is claimed beyond the free slots, as the time in which it leaves. Longer than a claim takes.
 const AHEAD: Duration = Duration::from_millis(30);
 
-/// At full speed: how much room there must be for a claim, as the time in which it came about. So a claim costs little for
-/// each message, and [`AHEAD`] keeps the slots busy meanwhile.
+/// At full speed: how much room there must be for a claim, as the time in which it came about; half of what a claim may take is
+/// always enough. So a claim costs little for each message, and what waits ahead keeps the slots busy meanwhile.
 const CLAIM_EVERY: Duration = Duration::from_millis(20);
 
 /// Rows claimed ahead at most, whatever the speed: what a kill without a trace could leave in doubt.
@@ -263,7 +263,7 @@ impl Claimer {
         // Rows claimed ahead are known to be unsent only where a journal says so, and a rate is no full speed.
         let speed = if probes || provider.pace().is_some() { 0.0 } else { slots.per_second(Instant::now()) };
         let ahead = if self.shared.journal.usable() { within(AHEAD, speed).min(AHEAD_LIMIT) } else { 0 };
-        let most = if ahead > 0 { CLAIM_LIMIT.min(share + ahead) } else { share.div_ceil(4) };
+        let most = if ahead > 0 { CLAIM_LIMIT.min(share + ahead).div_ceil(2) } else { share.div_ceil(4) };
         let least = within(CLAIM_EVERY, speed).clamp(1, most);
         if tokio::time::timeout(TICK, slots.relieved(share + ahead - least)).await.is_err() {
             return Err(Duration::ZERO);
