@@ -39,11 +39,11 @@ const TICK: Duration = Duration::from_secs(1);
 const CLAIM_LIMIT: usize = 500;
 
 /// At full speed: what is claimed beyond the free slots, as the time in which it leaves. Longer than a claim takes.
-const AHEAD: Duration = Duration::from_millis(30);
+const AHEAD: Duration = Duration::from_millis(60);
 
 /// At full speed: how much room there must be for a claim, as the time in which it came about; half of what a claim may take is
 /// always enough. So a claim costs little for each message, and what waits ahead keeps the slots busy meanwhile.
-const CLAIM_EVERY: Duration = Duration::from_millis(20);
+const CLAIM_EVERY: Duration = Duration::from_millis(40);
 
 /// Rows claimed ahead at most, whatever the speed: what a kill without a trace could leave in doubt.
 const AHEAD_LIMIT: usize = 500;
