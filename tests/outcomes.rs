@@ -602,3 +602,27 @@ async fn rows_of_a_claim_whose_answer_was_lost_are_freed_and_no_newer_claims() {
         world.value("SELECT string_agg(id || ' ' || state || ' ' || attempt, ', ' ORDER BY id) FROM sms_outbox").await;
     assert_eq!(states, "1 queued 0, 2 sending 1, 3 sending 1");
 }
+
+#[tokio::test]
+async fn a_message_that_nobody_holds_is_found_behind_many_that_are_scheduled() {
+    let world = World::new().await;
+    // More than are looked at in two pieces.
+    world
+        .batch(
+            "INSERT INTO sms_outbox (kind, recipient, body, not_before)
+             SELECT 'custom', '20 000 001', 'Bonjour', now() + interval '1 day' FROM generate_series(1, 45000)",
+        )
+        .await;
+    let id = world.enqueue("20 000 002", "Bonjour").await;
+    world
+        .batch(&format!(
+            "UPDATE sms_outbox SET state = 'sending', attempt = 1, lease_owner = 99, lease_token = 1, lease_until = now() - interval '1 second'
+             WHERE id = {id}"
+        ))
+        .await;
+    let daemon = world.daemon().await;
+    world.status_becomes(id, "unknown").await;
+    assert!(daemon.log().contains("the daemon that was sending this message is gone"), "{}", daemon.log());
+    daemon.stop().await;
+    assert_eq!(world.gateway.count(), 0);
+}

@@ -161,8 +161,10 @@ macro_rules! statements {
 statements! {
     /// Picks and leases rows.
     CLAIM = "outbox/claim";
-    /// The lowest row that the claims have passed.
+    /// The lowest row of a piece that the claims have passed.
     LEFT_BEHIND = "outbox/left_behind";
+    /// Whether a piece has rows that nobody holds.
+    STRAYS = "outbox/strays";
     /// Moves finished rows to history.
     SETTLE = "outbox/settle";
     /// Puts claimed rows back.

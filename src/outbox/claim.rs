@@ -105,14 +105,6 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
     })
 }
 
-/// The lowest id of a fresh row up to `below`: one that the claims have passed.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn left_behind(database: &Database, below: i64) -> Result<Option<i64>, DbError> {
-    field(&database.query_one(&statement::LEFT_BEHIND, &[("below", &below)]).await?, "id")
-}
-
 fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed, DbError> {
     let kind: &str = field(row, "kind")?;
     let kind: Kind = kind.parse().map_err(|_| DbError::Unexpected(format!("message {id} has kind {kind}")))?;

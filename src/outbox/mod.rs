@@ -46,6 +46,7 @@ pub mod join;
 pub mod lease;
 pub mod ledger;
 pub mod lines;
+pub mod patrol;
 pub mod prepare;
 pub mod pulse;
 pub mod recall;

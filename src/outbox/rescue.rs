@@ -16,13 +16,14 @@ use super::contacts;
 use super::doubt::Due;
 use super::fleet::BEAT_EVERY;
 use super::ledger::Ledger;
+use super::patrol::Patrol;
 use super::recover::Recovery;
 use super::send::Shared;
 use super::settings::{CatchUp, Settings};
 use crate::db::{Argument, Database, DbError, field, statement};
 use crate::garage::{missed, reminders};
 
-/// How often leases that ran out are looked for.
+/// Pause between two looks at the whole outbox for leases that ran out.
 const RESCUE_EVERY: Duration = Duration::from_secs(15);
 
 /// The first look comes after what the journals tell has been written: they know better than a lease that ran out.
@@ -68,6 +69,7 @@ impl Housekeeper {
         let mut remind = tokio::time::interval(reminders::EVERY);
         let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
         let mut catch_up = tokio::time::interval(CATCH_UP_EVERY);
+        let mut patrol = Patrol::default();
         for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up] {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
@@ -80,7 +82,7 @@ impl Housekeeper {
                 biased;
                 () = stop.cancelled() => return,
                 _ = recover.tick() => ("the look through journals", self.recover().await),
-                _ = rescue.tick() => ("the search for lost messages", self.rescue().await),
+                _ = rescue.tick() => ("the search for lost messages", self.rescue(&mut patrol).await.map(|pause| rescue.reset_after(pause))),
                 _ = beat.tick() => ("the sign of life", self.beat().await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await.map(|pause| remind.reset_after(pause))),
                 _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
@@ -102,11 +104,35 @@ impl Housekeeper {
         Ok(())
     }
 
-    async fn rescue(&self) -> Result<(), DbError> {
+    /// Looks at a piece of the outbox. Returns how long to wait until the next one.
+    async fn rescue(&self, patrol: &mut Patrol) -> Result<Duration, DbError> {
         // After a jump of the clock a lease may seem over that is not.
         if self.shared.clock.is_suspect(Instant::now()) {
-            return Ok(());
+            return Ok(RESCUE_EVERY);
         }
+        let Shared { database, ledger, .. } = &*self.shared;
+        let strays = patrol.look(database, ledger, self.owner).await?;
+        if strays.lost {
+            self.rescue_lost().await?;
+        }
+        if strays.unclaimed {
+            unclaim(database, ledger, self.owner).await?;
+        }
+        if let Some(pause) = strays.pause {
+            return Ok(pause);
+        }
+        let again = database.query(&statement::RECONSIDER, &[]).await?;
+        if !again.is_empty() {
+            info!(
+                messages = again.len(),
+                "the hours changed while these messages were looked at; they are looked at again"
+            );
+        }
+        Ok(RESCUE_EVERY)
+    }
+
+    /// Messages of daemons that are gone.
+    async fn rescue_lost(&self) -> Result<(), DbError> {
         let rows =
             self.shared.database.query(&statement::RESCUE, &[("owner", &self.owner), ("at_most", &BATCH)]).await?;
         for row in &rows {
@@ -122,14 +148,6 @@ impl Housekeeper {
         if !rows.is_empty() {
             self.shared.metrics.rescued(rows.len() as u64);
             self.due.after(Duration::ZERO);
-        }
-        unclaim(&self.shared.database, &self.shared.ledger, self.owner).await?;
-        let again = self.shared.database.query(&statement::RECONSIDER, &[]).await?;
-        if !again.is_empty() {
-            info!(
-                messages = again.len(),
-                "the hours changed while these messages were looked at; they are looked at again"
-            );
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::claim::{self, Claim, LEASE_MARGIN};
 use super::clock;
 use super::floor::Floor;
 use super::guards;
+use super::patrol;
 use super::rescue;
 use super::routing::{self, CONGESTED_PAUSE};
 use super::send::{Desk, Shared};
@@ -415,10 +416,7 @@ impl Claimer {
             None if self.look_back.is_none() => {
                 if let Some(below) = self.floor.look_back_due(Instant::now()) {
                     let database = self.shared.database.clone();
-                    self.look_back = Some(tokio::spawn(async move {
-                        let begun = Instant::now();
-                        (claim::left_behind(&database, below).await, begun.elapsed())
-                    }));
+                    self.look_back = Some(tokio::spawn(async move { patrol::left_behind(&database, below).await }));
                 }
             }
             None => {}
