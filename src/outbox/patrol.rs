@@ -11,10 +11,10 @@ use super::ledger::Ledger;
 use crate::db::{Argument, Database, DbError, Row, field, statement};
 
 /// Rows in a piece.
-const PIECE: i64 = 20_000;
+const PIECE: i64 = 10_000;
 
-/// One part of the time in so many may be spent on looking.
-const SHARE: u32 = 100;
+/// One part of the time in so many may be spent on looking: of a hundred messages not one should meet it.
+const SHARE: u32 = 400;
 
 /// Below every id.
 const START: i64 = i64::MIN;
