@@ -235,8 +235,14 @@ async fn the_first_start_begins_at_the_first_row_and_later_ones_where_the_last_o
     let daemon = world.daemon().await;
     beats(1).await;
     assert_eq!(world.count("SELECT floor FROM sms_owner ORDER BY owner DESC LIMIT 1").await, 21);
-    // What was entered below it meanwhile is found all the same.
+    // What was entered below it meanwhile is found all the same, behind more than are looked at in one piece.
     daemon.stop().await;
+    world
+        .batch(
+            "INSERT INTO sms_outbox (id, kind, recipient, body, not_before) OVERRIDING SYSTEM VALUE
+             SELECT -i, 'custom', '20 000 502', 'demain', now() + interval '1 day' FROM generate_series(1, 12000) i",
+        )
+        .await;
     world.batch("INSERT INTO sms_outbox (id, kind, recipient, body) OVERRIDING SYSTEM VALUE VALUES (5, 'custom', '20 000 501', 'plus bas')").await;
     let _daemon = world.daemon().await;
     world.gateway_receives(22).await;
