@@ -97,6 +97,6 @@ async fn look_below(database: &Database, after: i64, below: i64) -> Result<(Opti
 }
 
 fn last_of_a_full_piece(row: &Row) -> Result<Option<i64>, DbError> {
-    let last: Option<i64> = field(row, "last")?;
-    Ok(last.filter(|_| field::<i64>(row, "rows").is_ok_and(|rows| rows >= PIECE)))
+    let (last, rows): (Option<i64>, i64) = (field(row, "last")?, field(row, "rows")?);
+    Ok(last.filter(|_| rows >= PIECE))
 }

@@ -26,6 +26,9 @@ use crate::garage::{missed, reminders};
 /// Pause between two looks at the whole outbox for leases that ran out.
 const RESCUE_EVERY: Duration = Duration::from_secs(15);
 
+/// How often messages are looked for that wait by hours which were changed meanwhile.
+const RECONSIDER_EVERY: Duration = Duration::from_secs(15);
+
 /// The first look comes after what the journals tell has been written: they know better than a lease that ran out.
 const FIRST_RESCUE: Duration = Duration::from_secs(2);
 
@@ -64,13 +67,15 @@ impl Housekeeper {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut rescue = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_RESCUE, RESCUE_EVERY);
+        let mut reconsider = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_RESCUE, RECONSIDER_EVERY);
         let mut recover = tokio::time::interval(RECOVER_EVERY);
         let mut beat = tokio::time::interval(BEAT_EVERY);
         let mut remind = tokio::time::interval(reminders::EVERY);
         let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
         let mut catch_up = tokio::time::interval(CATCH_UP_EVERY);
         let mut patrol = Patrol::default();
-        for timer in [&mut rescue, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up] {
+        for timer in [&mut rescue, &mut reconsider, &mut recover, &mut beat, &mut remind, &mut maintain, &mut catch_up]
+        {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         // It may have gone back while no daemon looked.
@@ -83,6 +88,7 @@ impl Housekeeper {
                 () = stop.cancelled() => return,
                 _ = recover.tick() => ("the look through journals", self.recover().await),
                 _ = rescue.tick() => ("the search for lost messages", self.rescue(&mut patrol).await.map(|pause| rescue.reset_after(pause))),
+                _ = reconsider.tick() => ("the search for changed hours", self.reconsider().await),
                 _ = beat.tick() => ("the sign of life", self.beat().await),
                 _ = remind.tick() => ("the search for appointments", self.remind().await.map(|pause| remind.reset_after(pause))),
                 _ = catch_up.tick() => ("the search for events without a message", self.catch_up().await),
@@ -118,17 +124,19 @@ impl Housekeeper {
         if strays.unclaimed {
             unclaim(database, ledger, self.owner).await?;
         }
-        if let Some(pause) = strays.pause {
-            return Ok(pause);
-        }
-        let again = database.query(&statement::RECONSIDER, &[]).await?;
+        Ok(strays.pause.unwrap_or(RESCUE_EVERY))
+    }
+
+    /// However long a look at the whole outbox takes, hours that were changed reach their messages within seconds.
+    async fn reconsider(&self) -> Result<(), DbError> {
+        let again = self.shared.database.query(&statement::RECONSIDER, &[]).await?;
         if !again.is_empty() {
             info!(
                 messages = again.len(),
                 "the hours changed while these messages were looked at; they are looked at again"
             );
         }
-        Ok(RESCUE_EVERY)
+        Ok(())
     }
 
     /// Messages of daemons that are gone.
