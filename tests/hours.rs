@@ -199,9 +199,12 @@ async fn services_of_one_customer_finished_within_the_time_are_told_in_one_text(
         VALUES (10, 'Peugeot', '208', 2020, '10 TN 1', 'gasoline', 1, now(), now(), 1, 0);
         INSERT INTO core_service (id, title, description, status, scheduled_date, created_at, updated_at, car_id, is_routine_maintenance)
         VALUES (10, 'Pneus', '', 'in_progress', now(), now(), now(), 10, false), (11, 'Freins', '', 'in_progress', now(), now(), now(), 1, false)").await;
-    for service in [1, 2, 10, 11] {
-        world.complete(service).await;
-    }
+    world.batch("UPDATE core_service SET status = 'completed' WHERE id IN (1, 2, 10)").await;
+    // Each waits since its event, however long it took to look at it; so they are due together, and before the next.
+    let due = "SELECT string_agg(DISTINCT (next_at - created_at)::text, ' ') FROM sms_outbox WHERE reason = 'joining' HAVING count(*) = 3";
+    world.value_becomes(due, "00:00:03").await;
+    world.value_becomes("SELECT min(next_at) < now() + interval '2 seconds' FROM sms_outbox", "t").await;
+    world.complete(11).await;
     world.gateway_receives(2).await;
     world.settled().await;
     daemon.stop().await;
@@ -288,6 +291,45 @@ async fn of_two_services_in_two_claims_the_first_to_go_out_takes_the_other_and_w
     // The second goes out now, and is not taken by the third.
     assert_eq!(tie(3).await, "");
     assert_eq!(world.value("SELECT string_agg(source_id || coalesce(array_to_string(joined, ','), '-'), ' ' ORDER BY id) FROM sms_outbox").await, "21 3");
+}
+
+#[tokio::test]
+async fn a_service_that_is_being_claimed_while_another_of_its_customer_speaks_is_waited_for() {
+    let world = World::new().await;
+    for number in 1..=2 {
+        world.service(number, "20 000 001", "completed").await;
+    }
+    world
+        .batch(
+            "DELETE FROM sms_outbox;
+             INSERT INTO sms_outbox (kind, source_id, requested_by) SELECT 'service_completed', i, NULL FROM generate_series(1, 2) i;
+             UPDATE sms_outbox SET next_at = now(), reason = 'joining';
+             UPDATE sms_outbox SET state = 'sending', attempt = 1, lease_token = 1, lease_until = now() + interval '1 hour' WHERE source_id = 1",
+        )
+        .await;
+    let claim = support::session(&world.url).await;
+    let claiming = "UPDATE sms_outbox SET state = 'sending', attempt = 1, lease_token = 2, lease_until = now() + interval '1 hour' WHERE source_id = 2";
+    let tie = "SELECT array_to_string(sms_join((SELECT id FROM sms_outbox WHERE source_id = 1), 1, '+21620000001', (SELECT array_agg(id) FROM sms_outbox)), ',')";
+    claim.batch(&format!("BEGIN; {claiming}")).await.unwrap();
+    let second = world.value("SELECT id FROM sms_outbox WHERE source_id = 2").await;
+    let end_of_the_claim = async {
+        world
+            .value_becomes(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+                "1",
+            )
+            .await;
+        claim.batch("COMMIT").await.unwrap();
+    };
+    let speaking = support::session(&world.url).await;
+    let ((), taken) = tokio::join!(end_of_the_claim, speaking.texts(tie));
+    assert_eq!(taken.unwrap()[0][0], Some(second));
+    // Somebody who works on it by hand and takes his time is not waited for.
+    world.batch("INSERT INTO sms_outbox (kind, source_id, requested_by) VALUES ('service_completed', 2, NULL); UPDATE sms_outbox SET next_at = now(), reason = 'joining' WHERE source_id = 2").await;
+    claim.batch("BEGIN; SELECT FROM sms_outbox WHERE source_id = 2 FOR UPDATE").await.unwrap();
+    assert_eq!(world.value(tie).await, "");
+    claim.batch("COMMIT").await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM sms_outbox").await, 2);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ WITH fresh AS MATERIALIZED (
   WHERE o.ctid = ANY (ARRAY(SELECT place FROM fresh UNION ALL SELECT place FROM due UNION ALL SELECT place FROM bulk))
   RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
             o.created_at, o.doubt, o.doubt_provider, o.observed, o.joined, o.reason IS NOT DISTINCT FROM 'joining' AS joining, o.lane, o.next_at IS NULL AS fresh,
-            extract(epoch FROM clock_timestamp() - greatest(o.created_at, o.not_before))::float8 AS age_s
+            extract(epoch FROM o.claimed_at - greatest(o.created_at, o.not_before))::float8 AS age_s
 )
 SELECT claimed.*, head.*
 FROM (

@@ -1,13 +1,15 @@
--- outbox/postpone(ids bigint[], tokens bigint[], states text[], waits_ms bigint[], uncounts int[], failed int[], reasons text[], details text[], observed text[], recipients text[], bodies text[], encodings text[], segments int[], providers text[], outcomes text[], doubts int[], doubt_providers text[], hours bigint[])
+-- outbox/postpone(ids bigint[], tokens bigint[], states text[], waits_us bigint[], uncounts int[], failed int[], reasons text[], details text[], observed text[], recipients text[], bodies text[], encodings text[], segments int[], providers text[], outcomes text[], doubts int[], doubt_providers text[], hours bigint[])
 -- Puts claimed messages back: to be retried, deferred, held, or in doubt. An attempt is recorded where a request was made
 -- (outcome not null); where none was, the claim is not counted as an attempt. A negative wait means: no time, until somebody acts.
+-- What waits since its event waits from the claim on, which read its age: so messages keep the order of their events.
 -- A row that was taken for lost meanwhile (unknown) still carries our token: what we know of it is better than nothing.
 WITH result AS (
   SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-    AS r (id, token, state, wait_ms, uncount, failed, reason, detail, observed, recipient, body, encoding, segments, provider, outcome, doubt, doubt_provider, hours)
+    AS r (id, token, state, wait_us, uncount, failed, reason, detail, observed, recipient, body, encoding, segments, provider, outcome, doubt, doubt_provider, hours)
 ), back AS (
   UPDATE sms_outbox o
-  SET state = r.state, next_at = CASE WHEN r.wait_ms >= 0 THEN clock_timestamp() + r.wait_ms * interval '1 millisecond' END,
+  SET state = r.state, next_at = CASE WHEN r.wait_us >= 0 THEN CASE WHEN r.reason IN ('delay', 'joining') THEN coalesce(o.claimed_at, clock_timestamp()) ELSE clock_timestamp() END
+                                     + r.wait_us * interval '1 microsecond' END,
       attempt = CASE o.state WHEN 'sending' THEN o.attempt - r.uncount ELSE o.attempt END, failures = o.failures + r.failed,
       reason = r.reason, detail = r.detail, observed = coalesce(r.observed, o.observed), hours_version = r.hours, lease_until = NULL,
       -- An earlier doubt is not cleared up by what a later attempt learned.

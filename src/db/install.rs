@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (11, "receipts", include_str!("../../sql/migrations/0011_receipts.sql")),
     (12, "wake", include_str!("../../sql/migrations/0012_wake.sql")),
     (13, "glance", include_str!("../../sql/migrations/0013_glance.sql")),
+    (14, "together", include_str!("../../sql/migrations/0014_together.sql")),
 ];
 
 /// The only SQL that knows the garage's tables.

@@ -6,7 +6,7 @@
 //!
 //! Two of one customer may be about to go out in the same moment, in two claims or two daemons. A message that has waited for others therefore
 //! says in the database that it goes out now, one at a time for each customer (`sms_join`), and until it has said so another may
-//! take it along: the first to speak tells both, and the other learns that it was taken.
+//! take it along: the first to speak tells both, and the other learns that it was taken. One that is just being claimed is locked, and waited for.
 
 use std::collections::HashMap;
 

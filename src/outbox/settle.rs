@@ -375,7 +375,7 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
     let tokens: Vec<i64> = results.iter().map(|it| it.lease.token).collect();
     let waits: Vec<i64> = results
         .iter()
-        .map(|it| it.wait.map_or(-1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)))
+        .map(|it| it.wait.map_or(-1, |wait| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)))
         .collect();
     // A claim without a request is taken back as if it had not been.
     let uncounts: Vec<i32> = results.iter().map(|it| i32::from(it.attempt.is_none())).collect();
@@ -391,7 +391,7 @@ async fn write_postponed(database: &Database, results: &[&Postponement]) -> Resu
                 ("ids", &ids),
                 ("tokens", &tokens),
                 ("states", &texts(results, |it| Some(it.state))),
-                ("waits_ms", &waits),
+                ("waits_us", &waits),
                 ("uncounts", &uncounts),
                 ("failed", &failed),
                 ("reasons", &texts(results, |it| Some(it.reason.as_str()))),
