@@ -626,3 +626,34 @@ async fn a_message_that_nobody_holds_is_found_behind_many_that_are_scheduled() {
     daemon.stop().await;
     assert_eq!(world.gateway.count(), 0);
 }
+
+#[tokio::test]
+async fn what_a_clock_gone_back_while_no_daemon_looked_would_make_wait_goes_out() {
+    let world = World::new().await;
+    // Put back by a daemon at 10:20 for a minute; then it ended, and the clock went back to 10:00.
+    let retried = world.enqueue("20 000 001", "Bonjour").await;
+    world
+        .batch(&format!(
+            "UPDATE sms_outbox SET attempt = 1, claimed_at = now() + interval '20 minutes', next_at = now() + interval '21 minutes', reason = 'temporary_failure'
+             WHERE id = {retried}"
+        ))
+        .await;
+    // A campaign of that time, and one that is meant to wait.
+    world
+        .batch(
+            "SELECT sms_consent_give('20 000 003', 'formulaire', 'oui'), sms_set('marketing.hours', '00:00-24:00');
+             INSERT INTO sms_outbox (kind, recipient, body, created_at) VALUES ('campaign', '20 000 003', 'Promotion', now() + interval '20 minutes');
+             UPDATE sms_outbox SET next_at = created_at WHERE kind = 'campaign';
+             INSERT INTO sms_outbox (kind, recipient, body, not_before) VALUES ('custom', '20 000 002', 'Bonjour', now() + interval '1 hour')",
+        )
+        .await;
+    let daemon = world.daemon().await;
+    world.gateway_receives(2).await;
+    world.value_becomes("SELECT count(*) FROM sms_history WHERE status = 'sent'", "2").await;
+    daemon.stop().await;
+    assert_eq!(
+        world.value("SELECT recipient || ' ' || (next_at = not_before) FROM sms_outbox").await,
+        "20 000 002 true"
+    );
+    assert_eq!(world.gateway.count(), 2);
+}

@@ -1,12 +1,14 @@
 //! Looks at everything that waits, a piece at a time.
 //!
-//! What a claim writes stands in no index, so that a claim is a HOT update. Rows that nobody holds any more, and rows that the claims have
-//! passed by, can therefore only be found by looking at all of them. In one go that takes a processor for a third of a second where a million
-//! messages are scheduled, and again several times a minute, which every hundredth message feels. A piece takes milliseconds, and
-//! the pauses between pieces leave the processor to others. Up to [`PIECE`] rows are looked at in one go.
+//! What a claim writes stands in no index, so that a claim is a HOT update. Rows that nobody holds any more, rows that the claims have
+//! passed by, and rows of a clock that went back while no daemon looked can therefore only be found by looking at all of them. In one go that
+//! takes a processor for a third of a second where a million messages are scheduled, and again several times a minute, which every hundredth
+//! message feels. A piece takes milliseconds, and the pauses between pieces leave the processor to others. Up to [`PIECE`] rows are looked at in
+//! one go.
 
 use std::time::{Duration, Instant};
 
+use super::clock::LEASE_LIMIT;
 use super::ledger::Ledger;
 use crate::db::{Argument, Database, DbError, Row, field, statement};
 
@@ -32,6 +34,8 @@ pub struct Strays {
     pub lost: bool,
     /// Rows of ours by a claim whose answer never arrived.
     pub unclaimed: bool,
+    /// Rows that would wait because the database's clock went back.
+    pub early: bool,
     /// How long to wait until the next piece; none after the last one.
     pub pause: Option<Duration>,
 }
@@ -51,12 +55,14 @@ impl Patrol {
         let begun = Instant::now();
         // As in `rescue::unclaim`: claims begun after this look at the ledger are no business of the statement.
         let (newest, live) = ledger.look();
-        let arguments: [Argument<'_>; 5] = [
+        let limit_ms = i64::try_from(LEASE_LIMIT.as_millis()).unwrap_or(i64::MAX);
+        let arguments: [Argument<'_>; 6] = [
             ("after", &self.after),
             ("at_most", &PIECE),
             ("owner", &owner),
             ("live_tokens", &live),
             ("newest", &newest),
+            ("lease_limit_ms", &limit_ms),
         ];
         let row = database.query_one(&statement::STRAYS, &arguments).await?;
         let last = last_of_a_full_piece(&row)?;
@@ -64,6 +70,7 @@ impl Patrol {
         Ok(Strays {
             lost: field(&row, "lost")?,
             unclaimed: field(&row, "unclaimed")?,
+            early: field(&row, "early")?,
             pause: last.map(|_| begun.elapsed() * SHARE),
         })
     }

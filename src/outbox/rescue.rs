@@ -78,10 +78,6 @@ impl Housekeeper {
         {
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
-        // It may have gone back while no daemon looked.
-        if let Err(error) = clock::rewind(&self.shared.database).await {
-            debug!(error = %error, "messages of a clock that went back were not looked for");
-        }
         loop {
             let (what, result) = tokio::select! {
                 biased;
@@ -123,6 +119,9 @@ impl Housekeeper {
         }
         if strays.unclaimed {
             unclaim(database, ledger, self.owner).await?;
+        }
+        if strays.early {
+            clock::rewind(database).await?;
         }
         Ok(strays.pause.unwrap_or(RESCUE_EVERY))
     }
