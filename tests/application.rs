@@ -910,3 +910,42 @@ async fn a_column_that_is_gone_is_missing_from_the_facts_and_the_rest_of_them_is
     world.batch("ALTER TABLE core_car RENAME COLUMN type TO model").await;
     assert!(facts("nothing").await.contains("car_model"));
 }
+
+#[tokio::test]
+async fn each_message_gets_its_own_facts_in_whatever_order_they_come() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.service(number, &format!("20 000 00{number}"), "in_progress").await;
+    }
+    world
+        .batch(
+            "UPDATE core_car SET model = 'Modele' || id;
+             UPDATE core_service SET status = 'completed';
+             ALTER FUNCTION sms_garage_facts RENAME TO in_order;
+             CREATE FUNCTION sms_garage_facts(kinds text[], source_ids bigint[])
+             RETURNS TABLE (ord int, found boolean, phone text, state text, at timestamptz, amount text, facts jsonb)
+             LANGUAGE sql AS $$ SELECT * FROM in_order($1, $2) ORDER BY 1 DESC $$",
+        )
+        .await;
+    let daemon = world.daemon().await;
+    world.gateway_receives(3).await;
+    world.settled().await;
+    for number in 1..=3 {
+        let recorded =
+            world.value(&format!("SELECT recipient || body FROM sms_history WHERE source_id = {number}")).await;
+        let car = world.value(&format!("SELECT car_id FROM core_service WHERE id = {number}")).await;
+        assert!(recorded.starts_with(&format!("+2162000000{number}")), "{number}: {recorded}");
+        assert!(recorded.contains(&format!("Modele{car}")), "{number}: {recorded}");
+    }
+    // The answer to one question twice, and none to another, is none at all.
+    world.batch("CREATE OR REPLACE FUNCTION sms_garage_facts(kinds text[], source_ids bigint[])
+             RETURNS TABLE (ord int, found boolean, phone text, state text, at timestamptz, amount text, facts jsonb)
+             LANGUAGE sql AS $$ SELECT 2, f.found, f.phone, f.state, f.at, f.amount, f.facts FROM in_order($1, $2) f $$").await;
+    world.service(4, "20 000 004", "in_progress").await;
+    world.complete(4).await;
+    world
+        .value_becomes("SELECT status || ' ' || reason FROM sms_message WHERE source_id = 4", "failed template_error")
+        .await;
+    daemon.stop().await;
+    assert_eq!(world.gateway.count(), 3);
+}

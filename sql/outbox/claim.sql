@@ -1,5 +1,5 @@
 -- outbox/claim(floor bigint, slots bigint, fresh bigint, owner int, token bigint, lease_ms bigint, journaled boolean)
--- kept, returns (id bigint, kind text, source_id bigint, recipient text, body text, lang text, requested_by text, resend_of bigint, source_at timestamptz, released boolean, attempt int, failures int, created_at timestamptz, doubt int, doubt_provider text, observed text, joined bigint[], joining boolean, lane smallint, fresh boolean, age_s float8, last_id bigint, snapshot_xmin bigint, snapshot_xmax bigint, wanted boolean, settings_version bigint, next_due_s float8, outbox_oid bigint, database_now timestamptz, contacts boolean)
+-- kept, returns (id bigint, kind text, source_id bigint, recipient text, body text, lang text, requested_by text, resend_of bigint, source_at timestamptz, released boolean, attempt int, failures int, created_at timestamptz, doubt int, doubt_provider text, observed text, joined bigint[], joining boolean, lane smallint, age_s float8, fresh boolean, last_id bigint, snapshot_xmin bigint, snapshot_xmax bigint, wanted boolean, settings_version bigint, next_due_s float8, outbox_oid bigint, database_now timestamptz, contacts boolean)
 -- One statement, one round trip: picks, leases, and returns all that is needed to send but the garage's facts. It commits
 -- before anything is sent: the write-ahead intent. Fresh rows first, as many as allowed, then scheduled and retrying ones, then bulk. The head
 -- columns stand in every row, and alone in one row when nothing was claimed.
@@ -22,8 +22,8 @@ WITH fresh AS MATERIALIZED (
       lease_until = clock_timestamp() + $6 * interval '1 millisecond', journaled = $7
   WHERE o.ctid = ANY (ARRAY(SELECT place FROM fresh UNION ALL SELECT place FROM due UNION ALL SELECT place FROM bulk))
   RETURNING o.id, o.kind, o.source_id, o.recipient, o.body, o.lang, o.requested_by, o.resend_of, o.source_at, o.released, o.attempt, o.failures,
-            o.created_at, o.doubt, o.doubt_provider, o.observed, o.joined, o.reason IS NOT DISTINCT FROM 'joining' AS joining, o.lane, o.next_at IS NULL AS fresh,
-            extract(epoch FROM o.claimed_at - greatest(o.created_at, o.not_before))::float8 AS age_s
+            o.created_at, o.doubt, o.doubt_provider, o.observed, o.joined, o.reason IS NOT DISTINCT FROM 'joining' AS joining, o.lane,
+            extract(epoch FROM o.claimed_at - greatest(o.created_at, o.not_before))::float8 AS age_s, o.next_at IS NULL AS fresh
 )
 SELECT claimed.*, head.*
 FROM (

@@ -129,3 +129,33 @@ impl Database {
 pub fn field<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, DbError> {
     row.try_get(name).map_err(|error| DbError::Unexpected(format!("column {name}: {error}")))
 }
+
+/// The columns of a row by their names, of which many are read: read in their order each is found at the first look.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// All of a row.
+    #[must_use]
+    pub fn of(row: &'a Row) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// As those of [`field`].
+    pub fn read<T: FromSql<'a>>(&mut self, name: &str) -> Result<T, DbError> {
+        let columns = self.row.columns();
+        let (before, ahead) = columns.split_at(self.next.min(columns.len()));
+        let Some(distance) = ahead.iter().chain(before).position(|column| column.name() == name) else {
+            return Err(DbError::Unexpected(format!("column {name} is missing")));
+        };
+        let at = (before.len() + distance) % columns.len();
+        self.next = at + 1;
+        self.row.try_get(at).map_err(|error| DbError::Unexpected(format!("column {name}: {error}")))
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::db::{Database, DbError, Json, field, statement};
+use crate::db::{Database, DbError, Fields, Json, statement};
 use crate::message::facts::Facts;
 use crate::message::kind::Kind;
 
@@ -22,19 +22,31 @@ pub async fn read(database: &Database, sources: &[(Kind, i64)]) -> Result<Vec<Op
     if rows.len() != sources.len() {
         return Err(DbError::Unexpected(format!("facts of {} sources were asked, {} came", sources.len(), rows.len())));
     }
-    rows.iter()
-        .map(|row| {
-            if !field::<bool>(row, "found")? {
-                return Ok(None);
-            }
-            let Json(values) = field::<Json<BTreeMap<String, Option<String>>>>(row, "facts")?;
-            Ok(Some(Facts {
-                phone: field::<Option<String>>(row, "phone")?.unwrap_or_default(),
-                state: field::<Option<String>>(row, "state")?.unwrap_or_default(),
-                at: field::<Option<Timestamp>>(row, "at")?,
-                amount: field(row, "amount")?,
-                values: values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
-            }))
-        })
-        .collect()
+    let mut facts: Vec<Option<Facts>> = sources.iter().map(|_| None).collect();
+    let mut answered = vec![false; sources.len()];
+    for row in &rows {
+        let mut fields = Fields::of(row);
+        let ord: i32 = fields.read("ord")?;
+        let place =
+            usize::try_from(ord).ok().and_then(|ord| ord.checked_sub(1)).filter(|at| answered.get(*at) == Some(&false));
+        let Some(at) = place else {
+            return Err(DbError::Unexpected(format!("source {ord} of {} was answered", sources.len())));
+        };
+        answered[at] = true;
+        if fields.read("found")? {
+            facts[at] = Some(read_one(&mut fields)?);
+        }
+    }
+    Ok(facts)
+}
+
+/// In the order of the statement's columns.
+fn read_one(fields: &mut Fields<'_>) -> Result<Facts, DbError> {
+    let phone = fields.read::<Option<String>>("phone")?.unwrap_or_default();
+    let state = fields.read::<Option<String>>("state")?.unwrap_or_default();
+    let at = fields.read::<Option<Timestamp>>("at")?;
+    let amount = fields.read("amount")?;
+    let Json(values) = fields.read::<Json<BTreeMap<String, Option<String>>>>("facts")?;
+    let values = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    Ok(Facts { phone, state, at, amount, values })
 }

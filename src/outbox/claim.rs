@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::floor::Look;
 use super::lease::{Lease, Row};
 use super::stage::Claimed;
-use crate::db::{Database, DbError, Row as DatabaseRow, field, statement};
+use crate::db::{Database, DbError, Fields, field, statement};
 use crate::message::kind::Kind;
 
 /// What a lease lasts beyond the longest attempt: time to read facts, to render, and to wait for a slow machine.
@@ -77,12 +77,13 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
     let mut claimed = Vec::with_capacity(rows.len());
     let mut highest_fresh = 0;
     for row in &rows {
-        let Some(id) = field::<Option<i64>>(row, "id")? else { break };
-        if field::<bool>(row, "fresh")? {
+        let mut fields = Fields::of(row);
+        let Some(id) = fields.read::<Option<i64>>("id")? else { break };
+        // The lease is counted from before the statement was sent: never longer than the database's.
+        claimed.push(read(&mut fields, id, claim.token, begun + claim.lease)?);
+        if fields.read("fresh")? {
             highest_fresh = highest_fresh.max(id);
         }
-        // The lease is counted from before the statement was sent: never longer than the database's.
-        claimed.push(read(row, id, claim.token, begun + claim.lease)?);
     }
     let look = Look {
         last_id: field(head, "last_id")?,
@@ -105,28 +106,30 @@ pub async fn claim(database: &Database, claim: Claim) -> Result<Batch, DbError> 
     })
 }
 
-fn read(row: &DatabaseRow, id: i64, token: i64, ends: Instant) -> Result<Claimed, DbError> {
-    let kind: &str = field(row, "kind")?;
+/// In the order of the statement's columns, but for the attempt.
+fn read(fields: &mut Fields<'_>, id: i64, token: i64, ends: Instant) -> Result<Claimed, DbError> {
+    let kind: &str = fields.read("kind")?;
     let kind: Kind = kind.parse().map_err(|_| DbError::Unexpected(format!("message {id} has kind {kind}")))?;
+    let lease = Lease { id, token, attempt: fields.read("attempt")?, ends, segment: None };
     Ok(Claimed {
-        lease: Lease { id, token, attempt: field(row, "attempt")?, ends, segment: None },
+        lease,
         row: Row {
             kind,
-            source_id: field(row, "source_id")?,
-            recipient: field(row, "recipient")?,
-            body: field(row, "body")?,
-            lang: field(row, "lang")?,
-            by_hand: field::<Option<&str>>(row, "requested_by")?.is_some(),
-            released: field(row, "released")?,
-            source_at: field(row, "source_at")?,
-            joined: field::<Option<Vec<i64>>>(row, "joined")?.unwrap_or_default(),
-            joining: field(row, "joining")?,
-            failures: field(row, "failures")?,
-            observed: field(row, "observed")?,
-            created_at: field(row, "created_at")?,
-            doubt: field(row, "doubt")?,
-            doubt_provider: field(row, "doubt_provider")?,
-            age: field::<Option<f64>>(row, "age_s")?.map(seconds).unwrap_or_default(),
+            source_id: fields.read("source_id")?,
+            recipient: fields.read("recipient")?,
+            body: fields.read("body")?,
+            lang: fields.read("lang")?,
+            by_hand: fields.read::<Option<&str>>("requested_by")?.is_some(),
+            source_at: fields.read("source_at")?,
+            released: fields.read("released")?,
+            failures: fields.read("failures")?,
+            created_at: fields.read("created_at")?,
+            doubt: fields.read("doubt")?,
+            doubt_provider: fields.read("doubt_provider")?,
+            observed: fields.read("observed")?,
+            joined: fields.read::<Option<Vec<i64>>>("joined")?.unwrap_or_default(),
+            joining: fields.read("joining")?,
+            age: fields.read::<Option<f64>>("age_s")?.map(seconds).unwrap_or_default(),
         },
     })
 }

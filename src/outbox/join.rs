@@ -35,10 +35,9 @@ pub(super) async fn join(
     let mut alone = Vec::new();
     let mut customers: HashMap<String, Vec<Informed>> = HashMap::new();
     for informed in with_joined(preparer, rows).await {
-        match preparer.number(&informed) {
-            Ok(number)
-                if may_join(&informed, settings) && preparer.decide(&informed, settings, now) == Decision::Send =>
-            {
+        let number = may_join(&informed, settings).then(|| preparer.number(&informed));
+        match number {
+            Some(Ok(number)) if preparer.decide(&informed, settings, now) == Decision::Send => {
                 customers.entry(number.number.as_str().to_owned()).or_default().push(informed);
             }
             _ => alone.push(informed),
